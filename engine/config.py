@@ -286,10 +286,9 @@ def carrier_from_profile(name: str) -> CarrierConfig:
 
 
 def _fill_from_profiles(raw: dict[str, Any], known: Mapping[str, Mapping[str, Any]]) -> None:
-    carriers: Any = raw.get("carrier")
-    if not isinstance(carriers, list):
-        return
-    for carrier in cast("list[Any]", carriers):
+    found: Any = raw.get("carrier")
+    carriers: list[Any] = found if isinstance(found, list) else []
+    for carrier in carriers:
         if isinstance(carrier, dict):
             keys = cast("dict[str, Any]", carrier)
             name = keys.get("profile")

@@ -103,7 +103,7 @@ def _member(value: Any, key: str) -> Any:
 
 
 def _item(value: Any, index: int | None) -> Any:
-    values = cast("list[Any]", value) if isinstance(value, list) else []
+    values: list[Any] = value if isinstance(value, list) else []
     return values[index] if index is not None and index < len(values) else None
 
 
