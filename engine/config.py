@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from .config_errors import ConfigError, explain
+from .config_errors import ConfigError, explain, is_list
 
 __all__ = [
     "PROFILE_NAMES",
@@ -287,7 +287,7 @@ def carrier_from_profile(name: str) -> CarrierConfig:
 
 def _fill_from_profiles(raw: dict[str, Any], known: Mapping[str, Mapping[str, Any]]) -> None:
     found: Any = raw.get("carrier")
-    carriers: list[Any] = found if isinstance(found, list) else []
+    carriers = found if is_list(found) else []
     for carrier in carriers:
         if isinstance(carrier, dict):
             keys = cast("dict[str, Any]", carrier)

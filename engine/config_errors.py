@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import msgspec
 from msgspec import inspect
@@ -80,9 +80,7 @@ def _walk(
         else:
             kind = kind.item_type if isinstance(kind, inspect.ListType) else None
             index = int(step["index"]) if step["index"] else None
-            value = (
-                value[index] if isinstance(value, list) and index is not None and index < len(value) else None
-            )
+            value = _item(value, index)
             if owner is top and index is not None:
                 table = _table_name(key, index, value)
     inner = _not_none(kind)
@@ -98,13 +96,17 @@ def _table_name(key: str | None, index: int, value: Any) -> str:
     return f"[[{key}]] {name}" if isinstance(name, str) else f"[[{key}]] number {index + 1}"
 
 
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether an untyped TOML value is an array."""
+    return isinstance(value, list)
+
+
 def _member(value: Any, key: str) -> Any:
     return cast("dict[str, Any]", value).get(key) if isinstance(value, dict) else None
 
 
 def _item(value: Any, index: int | None) -> Any:
-    values: list[Any] = value if isinstance(value, list) else []
-    return values[index] if index is not None and index < len(values) else None
+    return value[index] if is_list(value) and index is not None and index < len(value) else None
 
 
 def _not_none(kind: inspect.Type | None) -> inspect.Type | None:
