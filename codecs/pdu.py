@@ -1,0 +1,603 @@
+"""Every PDU of SMPP 3.4 as a Struct, and the complete codec between them and octets.
+
+`fast` does the common shapes in a fraction of the time; what it does not cover comes here, and a property
+holds the two equal. Fields have the specification's names; strings are octets, because an address or an id is
+what the peer says it is.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, ClassVar
+
+import msgspec
+
+from . import constants as c
+from .errors import FramingError, PduError
+from .fields import LAYOUTS, TLVS, Field, Kind
+
+Tlvs = list[tuple[int, bytes]]
+
+_header = Struct(">4I")
+_tlv_header = Struct(">HH")
+
+
+class Pdu(msgspec.Struct, kw_only=True):
+    """What all PDUs have. `command_status` and `sequence_number` are filled by `decode`."""
+
+    command_id: ClassVar[int]
+    command_status: int = 0
+    sequence_number: int = 0
+    tlvs: Tlvs = []
+
+    def tlv(self, tag: int) -> bytes | None:
+        """The value of the first optional parameter with this tag (a repeated one does not override it)."""
+        for found, value in self.tlvs:
+            if found == tag:
+                return value
+        return None
+
+    def tlv_integer(self, tag: int) -> int | None:
+        """The same as an unsigned integer of 1 to 4 octets; None if absent or of another size."""
+        value = self.tlv(tag)
+        return int.from_bytes(value, "big") if value and len(value) <= 4 else None
+
+    def tlv_string(self, tag: int) -> bytes | None:
+        """The same as a C-Octet String, up to its NUL, which peers forget."""
+        value = self.tlv(tag)
+        return None if value is None else value.partition(b"\0")[0]
+
+
+class _Bind(Pdu, kw_only=True):
+    system_id: bytes = b""
+    password: bytes = b""
+    system_type: bytes = b""
+    interface_version: int = c.INTERFACE_VERSION_34
+    addr_ton: int = 0
+    addr_npi: int = 0
+    address_range: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the password: a PDU ends up in logs."""
+        return f"{type(self).__name__}(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
+
+
+class _BindResp(Pdu, kw_only=True):
+    system_id: bytes = b""
+
+
+class BindReceiver(_Bind, kw_only=True):
+    """4.1.3"""
+
+    command_id: ClassVar[int] = c.BIND_RECEIVER
+
+
+class BindReceiverResp(_BindResp, kw_only=True):
+    """4.1.4"""
+
+    command_id: ClassVar[int] = c.BIND_RECEIVER_RESP
+
+
+class BindTransmitter(_Bind, kw_only=True):
+    """4.1.1"""
+
+    command_id: ClassVar[int] = c.BIND_TRANSMITTER
+
+
+class BindTransmitterResp(_BindResp, kw_only=True):
+    """4.1.2"""
+
+    command_id: ClassVar[int] = c.BIND_TRANSMITTER_RESP
+
+
+class BindTransceiver(_Bind, kw_only=True):
+    """4.1.5"""
+
+    command_id: ClassVar[int] = c.BIND_TRANSCEIVER
+
+
+class BindTransceiverResp(_BindResp, kw_only=True):
+    """4.1.6"""
+
+    command_id: ClassVar[int] = c.BIND_TRANSCEIVER_RESP
+
+
+class Outbind(Pdu, kw_only=True):
+    """4.1.7"""
+
+    command_id: ClassVar[int] = c.OUTBIND
+    system_id: bytes = b""
+    password: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Outbind(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
+
+
+class Unbind(Pdu, kw_only=True):
+    """4.2.1"""
+
+    command_id: ClassVar[int] = c.UNBIND
+
+
+class UnbindResp(Pdu, kw_only=True):
+    """4.2.2"""
+
+    command_id: ClassVar[int] = c.UNBIND_RESP
+
+
+class EnquireLink(Pdu, kw_only=True):
+    """4.11.1"""
+
+    command_id: ClassVar[int] = c.ENQUIRE_LINK
+
+
+class EnquireLinkResp(Pdu, kw_only=True):
+    """4.11.2"""
+
+    command_id: ClassVar[int] = c.ENQUIRE_LINK_RESP
+
+
+class GenericNack(Pdu, kw_only=True):
+    """4.3.1"""
+
+    command_id: ClassVar[int] = c.GENERIC_NACK
+
+
+class _Message(Pdu, kw_only=True):
+    service_type: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    dest_addr_ton: int = 0
+    dest_addr_npi: int = 0
+    destination_addr: bytes = b""
+    esm_class: int = 0
+    protocol_id: int = 0
+    priority_flag: int = 0
+    schedule_delivery_time: bytes = b""
+    validity_period: bytes = b""
+    registered_delivery: int = 0
+    replace_if_present_flag: int = 0
+    data_coding: int = 0
+    sm_default_msg_id: int = 0
+    short_message: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without text and addresses: a PDU ends up in logs."""
+        return (
+            f"{type(self).__name__}(sequence_number={self.sequence_number}, esm_class={self.esm_class:#04x}, "
+            f"data_coding={self.data_coding:#04x}, sm_length={len(self.short_message)}, tlvs={len(self.tlvs)})"
+        )
+
+    @property
+    def message(self) -> bytes:
+        """The user data, wherever it lies: message_payload, or short_message (5.2.21 allows only one of them)."""
+        return self.short_message or self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
+
+
+class SubmitSm(_Message, kw_only=True):
+    """4.4.1"""
+
+    command_id: ClassVar[int] = c.SUBMIT_SM
+
+
+class _MessageIdResp(Pdu, kw_only=True):
+    message_id: bytes = b""
+
+
+class SubmitSmResp(_MessageIdResp, kw_only=True):
+    """4.4.2"""
+
+    command_id: ClassVar[int] = c.SUBMIT_SM_RESP
+
+
+class DeliverSm(_Message, kw_only=True):
+    """4.6.1"""
+
+    command_id: ClassVar[int] = c.DELIVER_SM
+
+
+class DeliverSmResp(_MessageIdResp, kw_only=True):
+    """4.6.2"""
+
+    command_id: ClassVar[int] = c.DELIVER_SM_RESP
+
+
+class DestAddress(msgspec.Struct, frozen=True):
+    """One of submit_multi's destinations (4.5.1.1): an address, or a distribution list if `dl_name` is set."""
+
+    destination_addr: bytes = b""
+    dest_addr_ton: int = 0
+    dest_addr_npi: int = 0
+    dl_name: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the address."""
+        return "DestAddress(...)"
+
+
+class UnsuccessSme(msgspec.Struct, frozen=True):
+    """One of submit_multi_resp's failures (4.5.2.1)."""
+
+    destination_addr: bytes = b""
+    dest_addr_ton: int = 0
+    dest_addr_npi: int = 0
+    error_status_code: int = 0
+
+    def __repr__(self) -> str:
+        """Without the address."""
+        return f"UnsuccessSme(error_status_code={self.error_status_code:#x})"
+
+
+class SubmitMulti(Pdu, kw_only=True):
+    """4.5.1"""
+
+    command_id: ClassVar[int] = c.SUBMIT_MULTI
+    service_type: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    dest_addresses: list[DestAddress] = []
+    esm_class: int = 0
+    protocol_id: int = 0
+    priority_flag: int = 0
+    schedule_delivery_time: bytes = b""
+    validity_period: bytes = b""
+    registered_delivery: int = 0
+    replace_if_present_flag: int = 0
+    data_coding: int = 0
+    sm_default_msg_id: int = 0
+    short_message: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without text and addresses."""
+        return f"SubmitMulti(sequence_number={self.sequence_number}, number_of_dests={len(self.dest_addresses)})"
+
+
+class SubmitMultiResp(_MessageIdResp, kw_only=True):
+    """4.5.2"""
+
+    command_id: ClassVar[int] = c.SUBMIT_MULTI_RESP
+    unsuccess_smes: list[UnsuccessSme] = []
+
+
+class DataSm(Pdu, kw_only=True):
+    """4.7.1; the user data is always in message_payload."""
+
+    command_id: ClassVar[int] = c.DATA_SM
+    service_type: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    dest_addr_ton: int = 0
+    dest_addr_npi: int = 0
+    destination_addr: bytes = b""
+    esm_class: int = 0
+    registered_delivery: int = 0
+    data_coding: int = 0
+
+    def __repr__(self) -> str:
+        """Without text and addresses."""
+        return f"DataSm(sequence_number={self.sequence_number}, esm_class={self.esm_class:#04x}, tlvs={len(self.tlvs)})"
+
+    @property
+    def message(self) -> bytes:
+        """The user data."""
+        return self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
+
+
+class DataSmResp(_MessageIdResp, kw_only=True):
+    """4.7.2"""
+
+    command_id: ClassVar[int] = c.DATA_SM_RESP
+
+
+class QuerySm(Pdu, kw_only=True):
+    """4.8.1"""
+
+    command_id: ClassVar[int] = c.QUERY_SM
+    message_id: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+
+
+class QuerySmResp(Pdu, kw_only=True):
+    """4.8.2"""
+
+    command_id: ClassVar[int] = c.QUERY_SM_RESP
+    message_id: bytes = b""
+    final_date: bytes = b""
+    message_state: int = 0
+    error_code: int = 0
+
+
+class CancelSm(Pdu, kw_only=True):
+    """4.9.1. An empty message_id cancels *everything* between the two addresses: never by accident."""
+
+    command_id: ClassVar[int] = c.CANCEL_SM
+    service_type: bytes = b""
+    message_id: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    dest_addr_ton: int = 0
+    dest_addr_npi: int = 0
+    destination_addr: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without addresses."""
+        return f"CancelSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
+
+
+class CancelSmResp(Pdu, kw_only=True):
+    """4.9.2"""
+
+    command_id: ClassVar[int] = c.CANCEL_SM_RESP
+
+
+class ReplaceSm(Pdu, kw_only=True):
+    """4.10.1"""
+
+    command_id: ClassVar[int] = c.REPLACE_SM
+    message_id: bytes = b""
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    schedule_delivery_time: bytes = b""
+    validity_period: bytes = b""
+    registered_delivery: int = 0
+    sm_default_msg_id: int = 0
+    short_message: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without text and addresses."""
+        return f"ReplaceSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
+
+
+class ReplaceSmResp(Pdu, kw_only=True):
+    """4.10.2"""
+
+    command_id: ClassVar[int] = c.REPLACE_SM_RESP
+
+
+class AlertNotification(Pdu, kw_only=True):
+    """4.12.1; it has no response."""
+
+    command_id: ClassVar[int] = c.ALERT_NOTIFICATION
+    source_addr_ton: int = 0
+    source_addr_npi: int = 0
+    source_addr: bytes = b""
+    esme_addr_ton: int = 0
+    esme_addr_npi: int = 0
+    esme_addr: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without addresses."""
+        return f"AlertNotification(sequence_number={self.sequence_number})"
+
+
+PDUS: dict[int, type[Pdu]] = {
+    pdu.command_id: pdu
+    for pdu in (
+        BindReceiver, BindReceiverResp, BindTransmitter, BindTransmitterResp, BindTransceiver,
+        BindTransceiverResp, Outbind, Unbind, UnbindResp, EnquireLink, EnquireLinkResp, GenericNack, SubmitSm,
+        SubmitSmResp, DeliverSm, DeliverSmResp, SubmitMulti, SubmitMultiResp, DataSm, DataSmResp, QuerySm,
+        QuerySmResp, CancelSm, CancelSmResp, ReplaceSm, ReplaceSmResp, AlertNotification,
+    )
+}  # fmt: skip
+"""The Struct of every command_id."""
+
+
+# --- encode -----------------------------------------------------------------------------------------------
+
+
+def encode(pdu: Pdu, sequence_number: int, command_status: int = 0) -> bytes:
+    """The whole PDU. Raises PduError naming the field that breaks its limit.
+
+    A response with a command_status other than 0 carries no body (section 3.2.1.3), as SMSCs expect.
+    """
+    command_id = pdu.command_id
+    if command_status and command_id & c.RESPONSE_BIT and not pdu.tlvs:
+        body = b""
+    else:
+        name = c.COMMAND_NAMES[command_id]
+        pieces = [_write(name, field, getattr(pdu, field.name)) for field in LAYOUTS[command_id]]
+        pieces.append(encode_tlvs(pdu.tlvs, name))
+        body = b"".join(pieces)
+    length = c.HEADER_OCTETS + len(body)
+    if not 0 <= sequence_number <= 0xFFFFFFFF or not 0 <= command_status <= 0xFFFFFFFF:
+        raise PduError(c.COMMAND_NAMES[command_id], "sequence_number", "32 bits unsigned", c.ESME_RINVCMDLEN)
+    return _header.pack(length, command_id, command_status, sequence_number) + body
+
+
+def encode_tlvs(tlvs: Tlvs, pdu: str = "") -> bytes:
+    """Optional parameters as octets. A known tag must have a value of its size; any other is written as it is.
+
+    Raises PduError (ESME_RINVTLVLEN, or ESME_RINVTLVSTREAM above TLVS_MAX).
+    """
+    if len(tlvs) > c.TLVS_MAX:
+        raise PduError(pdu, "tlvs", f"at most {c.TLVS_MAX}", c.ESME_RINVTLVSTREAM)
+    out: list[bytes] = []
+    for tag, value in tlvs:
+        rule = TLVS.get(tag)
+        if rule is not None and not rule.octets_min <= len(value) <= rule.octets_max:
+            limit = f"{rule.octets_min} to {rule.octets_max} octets"
+            raise PduError(pdu, rule.name, limit, c.ESME_RINVTLVLEN)
+        if not 0 <= tag <= 0xFFFF or len(value) > 0xFFFF:
+            raise PduError(pdu, "tlvs", "tag and length are 16 bits", c.ESME_RINVTLVLEN)
+        out.append(_tlv_header.pack(tag, len(value)) + value)
+    return b"".join(out)
+
+
+def _write(pdu: str, field: Field, value: Any) -> bytes:
+    kind = field.kind
+    if kind is Kind.INTEGER:
+        if not 0 <= value <= 0xFF:
+            raise PduError(pdu, field.name, "0 to 255", field.status)
+        return bytes((value,))
+    if kind is Kind.STRING or kind is Kind.TIME:
+        return _write_string(pdu, field.name, value, field.size, field.status, fixed=kind is Kind.TIME)
+    if kind is Kind.MESSAGE:
+        if len(value) > c.SHORT_MESSAGE_OCTETS_MAX:
+            raise PduError(pdu, field.name, f"at most {c.SHORT_MESSAGE_OCTETS_MAX} octets", field.status)
+        return bytes((len(value),)) + bytes(value)
+    if len(value) > field.size:
+        raise PduError(pdu, field.name, f"at most {field.size}", field.status)
+    one = _write_destination if kind is Kind.DESTINATIONS else _write_unsuccessful
+    return bytes((len(value),)) + b"".join([one(pdu, item) for item in value])
+
+
+def _write_string(pdu: str, name: str, value: bytes, size: int, status: int, *, fixed: bool = False) -> bytes:
+    if len(value) >= size or b"\0" in value or (fixed and len(value) not in (0, size - 1)):
+        limit = f"empty or {size - 1} octets" if fixed else f"at most {size - 1} octets, none of them NUL"
+        raise PduError(pdu, name, limit, status)
+    return bytes(value) + b"\0"
+
+
+def _write_address(pdu: str, item: DestAddress | UnsuccessSme) -> bytes:
+    if not (0 <= item.dest_addr_ton <= 0xFF and 0 <= item.dest_addr_npi <= 0xFF):
+        raise PduError(pdu, "dest_addr_ton", "0 to 255", c.ESME_RINVDSTTON)
+    address = _write_string(pdu, "destination_addr", item.destination_addr, 21, c.ESME_RINVDSTADR)
+    return bytes((item.dest_addr_ton, item.dest_addr_npi)) + address
+
+
+def _write_destination(pdu: str, item: DestAddress) -> bytes:
+    if item.dl_name:
+        return b"\x02" + _write_string(pdu, "dl_name", item.dl_name, 21, c.ESME_RINVDLNAME)
+    return b"\x01" + _write_address(pdu, item)
+
+
+def _write_unsuccessful(pdu: str, item: UnsuccessSme) -> bytes:
+    return _write_address(pdu, item) + (item.error_status_code & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+# --- decode -----------------------------------------------------------------------------------------------
+
+
+def decode(frame: bytes) -> Pdu:
+    """A whole PDU as `framing.split` cuts it.
+
+    Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. Lenient where a
+    response cannot be answered anyway: the body of a response with a command_status is read if it can be read
+    and ignored otherwise (section 3.2.1.3); one without body or without its last NUL is taken as far as it goes.
+    """
+    if len(frame) < c.HEADER_OCTETS:
+        raise FramingError(c.ESME_RINVCMDLEN, 0, f"{len(frame)} octets are no PDU")
+    command_length, command_id, command_status, sequence_number = _header.unpack_from(frame)
+    if command_length != len(frame):
+        raise FramingError(c.ESME_RINVCMDLEN, sequence_number, f"command_length is not the {len(frame)} octets")
+    struct = PDUS.get(command_id)
+    if struct is None:
+        raise PduError(f"0x{command_id:08X}", "command_id", "unknown", c.ESME_RINVCMDID, sequence_number)
+    values: dict[str, Any] = {"command_status": command_status, "sequence_number": sequence_number}
+    if command_id & c.RESPONSE_BIT:
+        if command_length == c.HEADER_OCTETS:
+            return struct(**values)
+        if command_status:
+            try:
+                return struct(**values, **_Reader(frame, command_id, sequence_number).read())
+            except PduError:
+                return struct(**values)
+    return struct(**values, **_Reader(frame, command_id, sequence_number).read())
+
+
+def decode_tlvs(data: bytes, at: int = 0, pdu: str = "", sequence_number: int = 0) -> Tlvs:
+    """Optional parameters from `at` to the end, known or not, in order, with whatever size they have.
+
+    Raises PduError ESME_RINVTLVSTREAM if 1 to 3 octets are left over, a length overruns, or there are too many.
+    """
+    tlvs: Tlvs = []
+    end = len(data)
+    while at < end:
+        if end - at < 4:
+            raise PduError(pdu, "tlvs", "octets left over", c.ESME_RINVTLVSTREAM, sequence_number)
+        tag, length = _tlv_header.unpack_from(data, at)
+        at += 4 + length
+        if at > end:
+            raise PduError(pdu, "tlvs", "a length beyond the PDU", c.ESME_RINVTLVSTREAM, sequence_number)
+        if len(tlvs) == c.TLVS_MAX:
+            raise PduError(pdu, "tlvs", f"at most {c.TLVS_MAX}", c.ESME_RINVTLVSTREAM, sequence_number)
+        tlvs.append((tag, data[at - length : at]))
+    return tlvs
+
+
+class _Reader:
+    """A cursor over one PDU that never reads past its end."""
+
+    __slots__ = ("at", "frame", "layout", "pdu", "response", "sequence_number")
+
+    def __init__(self, frame: bytes, command_id: int, sequence_number: int) -> None:
+        self.frame = frame
+        self.at = c.HEADER_OCTETS
+        self.pdu = c.COMMAND_NAMES[command_id]
+        self.layout = LAYOUTS[command_id]
+        self.response = bool(command_id & c.RESPONSE_BIT)
+        self.sequence_number = sequence_number
+
+    def read(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for field in self.layout:
+            kind = field.kind
+            if kind is Kind.INTEGER:
+                values[field.name] = self.octets(1, field.name, field.status)[0]
+            elif kind is Kind.STRING:
+                values[field.name] = self.string(field.size, field.name, field.status)
+            elif kind is Kind.TIME:
+                values[field.name] = self.time(field)
+            elif kind is Kind.MESSAGE:
+                length = self.octets(1, "sm_length", field.status)[0]
+                values[field.name] = self.octets(length, field.name, field.status)
+            elif kind is Kind.DESTINATIONS:
+                count = self.octets(1, "number_of_dests", field.status)[0]
+                values[field.name] = [self.destination() for _ in range(count)]
+            else:
+                count = self.octets(1, "no_unsuccess", field.status)[0]
+                values[field.name] = [self.unsuccessful() for _ in range(count)]
+        values["tlvs"] = decode_tlvs(self.frame, self.at, self.pdu, self.sequence_number)
+        return values
+
+    def fail(self, field: str, limit: str, status: int) -> PduError:
+        return PduError(self.pdu, field, limit, status, self.sequence_number)
+
+    def octets(self, count: int, field: str, status: int) -> bytes:
+        value = self.frame[self.at : self.at + count]
+        if len(value) != count:
+            raise self.fail(field, "runs past the end of the PDU", status)
+        self.at += count
+        return value
+
+    def string(self, size: int, field: str, status: int) -> bytes:
+        start = self.at
+        end = self.frame.find(0, start, start + size)
+        if end < 0:
+            if self.response and len(self.frame) - start < size:
+                self.at = len(self.frame)
+                return self.frame[start:]
+            raise self.fail(field, f"no NUL within {size} octets", status)
+        self.at = end + 1
+        return self.frame[start:end]
+
+    def time(self, field: Field) -> bytes:
+        value = self.string(field.size, field.name, field.status)
+        if len(value) not in (0, field.size - 1):
+            raise self.fail(field.name, f"must be 1 or {field.size} octets", field.status)
+        return value
+
+    def address(self) -> tuple[bytes, int, int]:
+        ton, npi = self.octets(2, "dest_addr_ton", c.ESME_RINVDSTTON)
+        return self.string(21, "destination_addr", c.ESME_RINVDSTADR), ton, npi
+
+    def destination(self) -> DestAddress:
+        flag = self.octets(1, "dest_flag", c.ESME_RINVDESTFLAG)[0]
+        if flag == 1:
+            return DestAddress(*self.address())
+        if flag == 2:
+            return DestAddress(dl_name=self.string(21, "dl_name", c.ESME_RINVDLNAME))
+        raise self.fail("dest_flag", "must be 1 or 2", c.ESME_RINVDESTFLAG)
+
+    def unsuccessful(self) -> UnsuccessSme:
+        address = self.address()
+        code = self.octets(4, "error_status_code", c.ESME_RINVNUMDESTS)
+        return UnsuccessSme(*address, int.from_bytes(code, "big"))
