@@ -1,0 +1,214 @@
+"""Delivery receipts: deliver_sm or data_sm -> whose message, which state (SMPP 3.4 sections 5.2.12, 5.3.2.35
+and appendix B, whose text format is "typical", and varies as widely as that allows).
+
+This is the complete reader; `fast.receipt_of` knows the usual shape and agrees with it. It never refuses a
+receipt for a field it cannot read: what matters is the id and the state. It reads only what stands before the
+first `text:`, because what follows is the subscriber's own words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from . import constants as c
+from . import udh
+from .pdu import DataSm, DeliverSm, decode
+
+FINAL_STATES: Final = frozenset({"delivered", "expired", "deleted", "undeliverable", "rejected", "skipped"})
+"""Accepted and unknown are not final: SMSCs send them before the outcome."""
+
+STATES: Final[dict[int, str]] = {
+    c.MESSAGE_STATE_SCHEDULED: "enroute",
+    c.MESSAGE_STATE_ENROUTE: "enroute",
+    c.MESSAGE_STATE_DELIVERED: "delivered",
+    c.MESSAGE_STATE_EXPIRED: "expired",
+    c.MESSAGE_STATE_DELETED: "deleted",
+    c.MESSAGE_STATE_UNDELIVERABLE: "undeliverable",
+    c.MESSAGE_STATE_ACCEPTED: "accepted",
+    c.MESSAGE_STATE_UNKNOWN: "unknown",
+    c.MESSAGE_STATE_REJECTED: "rejected",
+    c.MESSAGE_STATE_SKIPPED: "skipped",
+}
+"""message_state (section 5.2.28) -> our word."""
+
+WORDS: Final[dict[str, str]] = {
+    "DELIVRD": "delivered",
+    "DELIVERED": "delivered",
+    "EXPIRED": "expired",
+    "DELETED": "deleted",
+    "UNDELIV": "undeliverable",
+    "UNDELIVERABLE": "undeliverable",
+    "UNDELIVERED": "undeliverable",
+    "FAILED": "undeliverable",
+    "NOROUTES": "undeliverable",
+    "ACCEPTD": "accepted",
+    "ACCEPTED": "accepted",
+    "ACKED": "accepted",
+    "UNKNOWN": "unknown",
+    "REJECTD": "rejected",
+    "REJECTED": "rejected",
+    "ENROUTE": "enroute",
+    "SCHEDULED": "enroute",
+    "BUFFRED": "enroute",
+    "BUFFERD": "enroute",
+    "BUFFERED": "enroute",
+    "SKIPPED": "skipped",
+}
+"""`stat:` upper-cased -> our word; any other word is "unknown" and keeps its raw form."""
+
+RECEIPT_TEXT_OCTETS_MAX: Final = 1_024
+"""A receipt's fields stand within its first octets; no more of a message_payload is looked at."""
+VALUE_CHARACTERS_MAX: Final = 64
+ID_CHARACTERS_MAX: Final = 65
+"""Longer ids than message_id allows (64 and a NUL) are not turned into another base."""
+
+
+class Receipt(msgspec.Struct):
+    """What an SMSC tells about one part.
+
+    `message_id` is as the SMSC wrote it ("" if it wrote none): the TLV's if there is one, else the text's;
+    `alt_ids` is the text's beside a different one in the TLV. `stat` is the raw word in upper case, `state` one of
+    delivered, expired, deleted, undeliverable, accepted, unknown, rejected, enroute, skipped. `err` and
+    `done_date` are raw; `network_error` is (network type, code), type 0 if the SMSC wrote digits only.
+    Addresses are as on the PDU: they should be those of the message swapped, and are a hint only.
+    """
+
+    message_id: str
+    stat: str
+    state: str
+    err: str
+    network_error: tuple[int, int] | None
+    alt_ids: tuple[str, ...]
+    source_addr: str
+    destination_addr: str
+    done_date: str
+
+    def __repr__(self) -> str:
+        """Without addresses."""
+        return f"Receipt(message_id={self.message_id!r}, state={self.state!r}, stat={self.stat!r}, err={self.err!r})"
+
+
+def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt | None:
+    """The receipt in a deliver_sm or data_sm, or None if it is a message from a subscriber.
+
+    It is a receipt if esm_class says so, or (unless `by_esm_class_only`) if it has receipted_message_id or its
+    text begins like one: `id:` and then `stat:` with a date. A receipt without any id comes back with
+    message_id "". Raises PduError or FramingError if the PDU itself cannot be read.
+    """
+    pdu = decode(frame)
+    if not isinstance(pdu, DeliverSm | DataSm):
+        return None
+    kind = pdu.esm_class & c.ESM_CLASS_TYPE_MASK
+    marked = kind & (c.ESM_CLASS_MC_DELIVERY_RECEIPT | c.ESM_CLASS_INTERMEDIATE_NOTIFICATION) != 0
+    if by_esm_class_only and not marked and kind != c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT:
+        return None
+    tlv_id = (pdu.tlv_string(c.TAG_RECEIPTED_MESSAGE_ID) or b"").decode("latin-1").strip()
+    found = _read_text(pdu.message, pdu.esm_class, pdu.data_coding)
+    text_id = found.get("id", "")
+    if not marked and not tlv_id and not (text_id and (kind or _looks_like_receipt(found))):
+        return None
+
+    stat = found.get("stat", "").upper()
+    message_state = pdu.tlv_integer(c.TAG_MESSAGE_STATE)
+    state = STATES.get(-1 if message_state is None else message_state) or WORDS.get(stat, "unknown")
+    differ = tlv_id and text_id and canonical_id(tlv_id) != canonical_id(text_id)
+    return Receipt(
+        tlv_id or text_id,
+        stat,
+        state,
+        found.get("err", ""),
+        _network_error(pdu.tlv(c.TAG_NETWORK_ERROR_CODE)),
+        (text_id,) if differ else (),
+        pdu.source_addr.decode("latin-1"),
+        pdu.destination_addr.decode("latin-1"),
+        found.get("donedate", ""),
+    )
+
+
+def canonical_id(raw: str) -> str:
+    """The one form an id is stored under: case folded, leading zeros stripped; "0" if nothing is left."""
+    return raw.strip(" \t\r\n\0").casefold().lstrip("0") or "0"
+
+
+def id_variants(raw: str) -> list[str]:
+    """The canonical forms `raw` would have had in the other base (hexadecimal, decimal), without its own.
+
+    SMSCs answer a submit in one base and write the receipt in the other. Integers have no width here.
+    """
+    own = canonical_id(raw)
+    if len(own) > ID_CHARACTERS_MAX or not own.isascii():
+        return []
+    variants: list[str] = []
+    if own.isdigit():
+        variants.append(f"{int(own):x}")
+    if _HEXADECIMAL(own):
+        variants.append(str(int(own, 16)))
+    return [variant for variant in variants if variant != own]
+
+
+_HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
+
+# --- the text ---------------------------------------------------------------------------------------------
+
+_KEY = re.compile(
+    r"(?:^|(?<=[\s,;|\0]))(id|sub|dlvrd|submit\s?date|done\s?date|stat|err|text)\s?:", re.IGNORECASE | re.ASCII
+)
+_SEPARATORS: Final = " \t\r\n\0\v\f,;|"
+_TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search
+
+
+def _scan(text: str) -> dict[str, str]:
+    """Key -> first word of its value, of everything before the first `text:`. The first of a repeated key counts.
+
+    A value ends where the next key begins, so an empty one takes nothing from its neighbour.
+    """
+    found: dict[str, str] = {}
+    key = ""
+    start = 0
+    for match in _KEY.finditer(text):
+        if key:
+            _keep(found, key, text[start : match.start()])
+        key = match[1].lower().replace(" ", "").replace("\t", "")
+        start = match.end()
+        if key == "text":
+            return found
+    if key:
+        _keep(found, key, text[start:])
+    return found
+
+
+def _keep(found: dict[str, str], key: str, value: str) -> None:
+    token = _TOKEN(value)
+    if token is not None and key not in found:
+        found[key] = token[0][:VALUE_CHARACTERS_MAX]
+
+
+def _read_text(data: bytes, esm_class: int, data_coding: int) -> dict[str, str]:
+    """The fields, in whichever encoding they are found: data_coding is not believed, as it is often the original's."""
+    data = data[:RECEIPT_TEXT_OCTETS_MAX]
+    if not data:
+        return {}
+    readings = [data]
+    if esm_class & c.ESM_CLASS_UDHI:
+        readings.append(udh.strip(data)[1])
+    for octets in readings:
+        for encoding in ("latin-1", "utf-16-be", "utf-16-le"):
+            found = _scan(octets.decode(encoding, "replace"))
+            if "id" in found or "stat" in found:
+                return found
+    return {}
+
+
+def _looks_like_receipt(found: dict[str, str]) -> bool:
+    return "stat" in found and ("donedate" in found or "submitdate" in found)
+
+
+def _network_error(value: bytes | None) -> tuple[int, int] | None:
+    if not value:
+        return None
+    if value.rstrip(b"\0").isdigit() and len(value) <= 8:
+        return 0, int(value.rstrip(b"\0"))
+    return (value[0], value[1] << 8 | value[2]) if len(value) == 3 else None
