@@ -41,7 +41,8 @@ __all__ = [
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-Units = Annotated[int, Meta(ge=1, le=65_535)]
+Units = Annotated[int, Meta(ge=2, le=32_767)]
+"""At least an escape or surrogate pair; at most what a message_payload can hold."""
 Octet = Annotated[int, Meta(ge=0, le=255)]
 
 PROFILE_NAMES = ("docomo", "au", "softbank", "rakuten")
@@ -94,6 +95,7 @@ class IntakeConfig(_Table, frozen=True, kw_only=True):
     socket: Annotated[str, Meta(min_length=1)] = "run/todoke.sock"
     credit_messages: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """Messages of one connection in the node's hands before that connection is no longer read."""
+    connections_max: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
     frame_octets_max: Annotated[int, Meta(ge=4_096, le=67_108_864)] = 1_048_576
     events_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     """Unacknowledged events of one app; at this many its submits are refused."""
