@@ -223,9 +223,7 @@ def config_of(arguments: list[str]) -> SmscConfig:
 
     Raises `ScenarioError` and msgspec.ValidationError for wrong values, SystemExit for wrong flags.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m todoke.bench.smsc", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m todoke.bench.smsc", description="A simulated SMSC.")
     parser.add_argument("--config-json", default="{}", help="a whole SmscConfig as JSON")
     for field in msgspec.structs.fields(SmscConfig):
         flag = "--" + field.name.replace("_", "-")

@@ -155,57 +155,77 @@ class LogFormatError(ValueError):
 
 def read_log(path: str | Path) -> Iterator[LogRecord]:
     """The records of a log file, in the order written. Raises OSError, `LogFormatError`."""
-    header_seen = False
-    with open(path, "rb") as file:
-        while True:
-            length = int.from_bytes(file.read(4), "big")
-            if not 0 < length <= _RECORD_OCTETS_MAX:
-                if length or not header_seen:
-                    raise LogFormatError(f"{path}: not a submit log")
-                return
-            octets = file.read(length)
-            if len(octets) < length:
-                return
-            try:
-                record = msgspec.msgpack.decode(octets)
-                if not header_seen:
-                    _check_header(path, record)
-                    header_seen = True
-                else:
-                    yield from _objects(record)
-            except (msgspec.DecodeError, TypeError, IndexError, ValueError) as error:
-                raise LogFormatError(f"{path}: not a submit log: {error}") from error
+    records = _records(path)
+    _header(path, next(records, None))
+    for record in records:
+        match record:
+            case _Accepted():
+                for index, entry in enumerate(record.entries):
+                    yield _part(
+                        record.time, record.system_id, record.bind, record.first_serial + index, entry
+                    )
+            case _Answered():
+                for serial in record.serials:
+                    yield ReceiptAnswered(record.time, serial)
+            case _Event():
+                yield LogEvent(record.time, record.system_id, record.word, record.number)
+            case _Header():
+                raise LogFormatError(f"{path}: two headers")
 
 
 def wall_offset_s(path: str | Path) -> float:
     """What to add to a log's times to get Unix time. Raises OSError, `LogFormatError`."""
+    return _header(path, next(_records(path), None)).wall_offset_s
+
+
+class _Header(msgspec.Struct, array_like=True, tag=0):
+    version: int
+    wall_offset_s: float
+    smsc_id: str
+
+
+class _Accepted(msgspec.Struct, array_like=True, tag=1):
+    time: float
+    system_id: str
+    bind: int
+    first_serial: int
+    entries: list[Entry]
+
+
+class _Answered(msgspec.Struct, array_like=True, tag=2):
+    time: float
+    serials: list[int]
+
+
+class _Event(msgspec.Struct, array_like=True, tag=3):
+    time: float
+    system_id: str
+    word: str
+    number: int
+
+
+_decoder = msgspec.msgpack.Decoder(_Header | _Accepted | _Answered | _Event)
+
+
+def _records(path: str | Path) -> Iterator[_Header | _Accepted | _Answered | _Event]:
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(4), "big")
-        try:
-            record = msgspec.msgpack.decode(file.read(min(length, _RECORD_OCTETS_MAX)))
-            _check_header(path, record)
-            return float(record[2])
-        except (msgspec.DecodeError, TypeError, IndexError, ValueError) as error:
-            raise LogFormatError(f"{path}: not a submit log: {error}") from error
+        while True:
+            length = int.from_bytes(file.read(4), "big")
+            if length > _RECORD_OCTETS_MAX:
+                raise LogFormatError(f"{path}: not a submit log")
+            octets = file.read(length)
+            if not length or len(octets) < length:
+                return
+            try:
+                yield _decoder.decode(octets)
+            except msgspec.DecodeError as error:
+                raise LogFormatError(f"{path}: not a submit log: {error}") from error
 
 
-def _check_header(path: str | Path, record: list[object]) -> None:
-    if record[0] != 0 or record[1] != VERSION:
+def _header(path: str | Path, record: object) -> _Header:
+    if not isinstance(record, _Header) or record.version != VERSION:
         raise LogFormatError(f"{path}: not a submit log of version {VERSION}")
-
-
-def _objects(record: list[object]) -> Iterator[LogRecord]:
-    match record:
-        case [1, float(now), str(system_id), int(bind), int(first), list(entries)]:
-            for index, entry in enumerate(entries):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-                yield _part(now, system_id, bind, first + index, entry)
-        case [2, float(now), list(serials)]:
-            for serial in serials:  # pyright: ignore[reportUnknownVariableType]
-                yield ReceiptAnswered(now, int(serial))  # pyright: ignore[reportUnknownArgumentType]
-        case [3, float(now), str(system_id), str(word), int(number)]:
-            yield LogEvent(now, system_id, word, number)
-        case _:
-            raise LogFormatError("unknown record")
+    return record
 
 
 def _part(now: float, system_id: str, bind: int, serial: int, entry: Entry) -> AcceptedPart:

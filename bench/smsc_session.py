@@ -256,7 +256,8 @@ class EsmeSession:
         sequence_number = self._sequence_number
         if sequence_number + len(items) > SEQUENCE_NUMBER_MAX:
             sequence_number = 0
-        outstanding, pieces = self._outstanding, []
+        outstanding = self._outstanding
+        pieces: list[bytes] = []
         for item in items:
             sequence_number += 1
             body = item[1]
