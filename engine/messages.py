@@ -246,12 +246,15 @@ class SubmitAnswer(msgspec.Struct):
     refused: list[Refusal]
 
 
-class ErrorBody(msgspec.Struct):
-    """The `error` of an answer to a request that was refused as a whole; `code` is one of ERROR_CODES."""
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    """The `error` of an answer to a request that was refused as a whole; `code` is one of ERROR_CODES.
 
-    field: str | None = None
-    code: str = ""
-    detail: str = ""
+    `retry_after_s` is only there when the same request may succeed later.
+    """
+
+    field: str | None
+    code: str
+    detail: str
     retry_after_s: float | None = None
 
 

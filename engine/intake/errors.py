@@ -1,22 +1,28 @@
 """The errors of the intake, by what the server does next.
 
 IntakeError
-├── FrameError      close: the bytes are no frame, or the caller may not speak; answered once, then closed
-├── RequestError    go on: this request is refused as a whole, the connection stays
-└── NodeError       raised by the node (`intake.node.Node`) while it serves a request
+├── FrameError      the bytes are no frame, or the caller may not speak: answer it once, close the connection
+├── RequestError    this request is refused as a whole: answer it with its id, go on
+├── MessageError    this message is refused alone: it becomes one entry of `refused`
+└── NodeError       raised by the node (`intake.node.Node`) while it serves a request: answer it, go on
     ├── NodeUnavailable   its store is away; nothing was acknowledged
     ├── UnknownMessage    the app has no such message (or it is another app's)
     └── BadCursor         the cursor is none of the app's events
-SocketError         the server cannot start: the socket is in use, or its path cannot be one
+SocketError         the server cannot open its socket
 """
 
 from __future__ import annotations
 
-from ..messages import BAD_CURSOR, UNAVAILABLE, UNKNOWN_MESSAGE
+from msgspec import UNSET, UnsetType
+
+from ..messages import BAD_CURSOR, UNAVAILABLE, UNKNOWN_MESSAGE, RequestId
 
 
 class IntakeError(Exception):
-    """`field`, `code` and `detail` go into the error object; none of them quotes a text or a number."""
+    """`field`, `code` and `detail` are answered to the app; none of them quotes a text or a number.
+
+    `retry_after_s`: when the same request may succeed; None: not unchanged.
+    """
 
     def __init__(self, field: str | None, code: str, detail: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{code}: {detail}" if field is None else f"{field}: {code}: {detail}")
@@ -27,18 +33,26 @@ class IntakeError(Exception):
 
 
 class FrameError(IntakeError):
-    """Not a frame (code bad_frame, frame_too_long ...): answer it once, then close the connection."""
+    """Not a frame, or not a caller (`code` is one of messages.CLOSING_CODES)."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(None, code, detail)
 
 
 class RequestError(IntakeError):
-    """A frame that asks for nothing we know: answer with its id, go on reading."""
+    """A frame that asks for nothing we can do; `id` is the request's, UNSET if none can be told."""
+
+    def __init__(self, id: RequestId | UnsetType, field: str | None, code: str, detail: str) -> None:
+        super().__init__(field, code, detail)
+        self.id: RequestId | UnsetType = UNSET if id is UNSET else id
+
+
+class MessageError(IntakeError):
+    """A message of a submit that breaks a rule."""
 
 
 class NodeError(IntakeError):
-    """What a node says of a request it cannot serve."""
+    """What a node says of a request that it cannot serve."""
 
 
 class NodeUnavailable(NodeError):
@@ -63,4 +77,4 @@ class BadCursor(NodeError):
 
 
 class SocketError(Exception):
-    """The Unix socket cannot be opened; the text says which path and what to do."""
+    """The Unix socket cannot be opened; the text says which and why."""
