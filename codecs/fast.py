@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from struct import Struct
-from typing import Final
 
 from . import constants as c
 from .errors import PduError
-from .receipt import STATES, WORDS, Receipt, canonical_id
+from .pdu import decode_tlvs
+from .receipt import WORDS, Receipt, build
 
 _header = Struct(">4I").pack
 
@@ -25,7 +25,7 @@ class SubmitTemplate:
     Raises PduError for a fixed field outside its limits.
     """
 
-    __slots__ = ("_format",)
+    __slots__ = ("_format", "_octets", "_whole")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class SubmitTemplate:
             bytes(more[:2]).replace(b"%", b"%%"),
             bytes(more[2:]).replace(b"%", b"%%"),
         )
+        self._whole = b"%b" + self._format
+        self._octets = 16 + len(self._format % (b"", 0, b"", 0, 0, b"", b""))
 
     def body(
         self,
@@ -66,12 +68,8 @@ class SubmitTemplate:
     ) -> bytes:
         """The PDU without its 16-octet header, which the session adds. Raises PduError outside the limits."""
         length = len(short_message)
-        if length > 254 or not destination_addr.isalnum() or len(destination_addr) > 20:
-            _check_string("destination_addr", destination_addr, 20, c.ESME_RINVDSTADR)
-            if length > 254:
-                raise PduError("submit_sm", "short_message", "at most 254 octets", c.ESME_RINVMSGLEN)
-        if validity_period and (len(validity_period) != 16 or b"\0" in validity_period):
-            raise PduError("submit_sm", "validity_period", "empty or 16 octets", c.ESME_RINVEXPIRY)
+        if length > 254 or not destination_addr.isalnum() or len(destination_addr) > 20 or validity_period:
+            _check(destination_addr, short_message, validity_period)
         return self._format % (
             destination_addr,
             esm_class,
@@ -93,8 +91,28 @@ class SubmitTemplate:
         tlvs: bytes = b"",
     ) -> bytes:
         """The whole submit_sm. Raises PduError outside the limits."""
-        body = self.body(destination_addr, data_coding, short_message, esm_class, validity_period, tlvs)
-        return _header(16 + len(body), c.SUBMIT_SM, 0, sequence_number) + body
+        length = len(short_message)
+        if length > 254 or not destination_addr.isalnum() or len(destination_addr) > 20 or validity_period:
+            _check(destination_addr, short_message, validity_period)
+        octets = self._octets + len(destination_addr) + len(validity_period) + length + len(tlvs)
+        return self._whole % (
+            _header(octets, 4, 0, sequence_number),
+            destination_addr,
+            esm_class,
+            validity_period,
+            data_coding,
+            length,
+            short_message,
+            tlvs,
+        )
+
+
+def _check(destination_addr: bytes, short_message: bytes, validity_period: bytes) -> None:
+    _check_string("destination_addr", destination_addr, 20, c.ESME_RINVDSTADR)
+    if len(short_message) > c.SHORT_MESSAGE_OCTETS_MAX:
+        raise PduError("submit_sm", "short_message", "at most 254 octets", c.ESME_RINVMSGLEN)
+    if len(validity_period) not in (0, 16) or b"\0" in validity_period:
+        raise PduError("submit_sm", "validity_period", "empty or 16 octets", c.ESME_RINVEXPIRY)
 
 
 def _check_string(field: str, value: bytes, octets_max: int, status: int) -> None:
@@ -102,34 +120,80 @@ def _check_string(field: str, value: bytes, octets_max: int, status: int) -> Non
         raise PduError("submit_sm", field, f"at most {octets_max} octets, none of them NUL", status)
 
 
-_RECEIPT = re.compile(
-    "..(..)\0\0\0\x05........"  # command_length, deliver_sm, command_status, sequence_number
-    "[^\0]{0,5}\0..([^\0]{0,20})\0..([^\0]{0,20})\0"
-    "[\x04\x20\x24]..(?:[^\0]{16})?\0(?:[^\0]{16})?\0....(.)"
-    "id:([!-+\\--:<-{}~]{1,64}) sub:[0-9]{1,3} dlvrd:[0-9]{1,3} submit date:[0-9]{10,14} done date:([0-9]{10,14})"
-    " stat:([A-Z]{1,16}) err:([0-9A-Za-z]{1,32}) [Tt]ext:",
-    re.DOTALL,
-).match
-_RECEIPT_TLVS = re.compile(
-    "(?:\0\x1e\0[\x01-\x41]([!-~]{1,64})\0)?(?:\x04\x23\0\x03([\x01-\x08])(..))?(?:\x04\x27\0\x01([\0-\x09]))?", re.DOTALL
-).fullmatch
+_RECEIPT_FIELDS = (
+    "....\0\0\0\x05........"  # command_length, deliver_sm, command_status, sequence_number
+    "[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0"
+    # esm_class, protocol_id, priority_flag, two times, five octets of which sm_length is the last
+    "[\x04\x20\x24]..(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0....."
+    "id:([0-9A-Za-z._\\-]{1,64}+) sub:[0-9]{1,3}+ dlvrd:[0-9]{1,3}+ submit date:[0-9]{10,14}+"
+    " done date:([0-9]{10,14}+) stat:([A-Z]{1,16}+) err:([0-9A-Za-z]{1,32}+) [Tt]ext:"
+)
+# Nothing but text to the end: without a NUL and within 200 octets no optional parameter can be there, and a wrong
+# sm_length does not matter to `receipt.parse_deliver` either.
+_RECEIPT_ALONE = re.compile(_RECEIPT_FIELDS + "[^\0]{0,200}+\\Z", re.DOTALL).match
+_RECEIPT_AND_TLVS = re.compile(_RECEIPT_FIELDS, re.DOTALL).match
 
 
 def receipt_of(frame: bytes) -> Receipt | None:
-    """The receipt in a deliver_sm of the usual shape (appendix B of SMPP 3.4, with or without the usual TLVs).
+    """The receipt in a deliver_sm of the usual shape (appendix B of SMPP 3.4, with or without optional parameters).
 
-    None means "not covered": ask `receipt.parse_deliver`.
+    `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `receipt.parse_deliver`.
     """
     text = frame.decode("latin-1")
-    match = _RECEIPT(text)
+    match = _RECEIPT_ALONE(text)
+    if match is None:
+        return _receipt_with_tlvs(frame, text)
+    source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
+    return Receipt(
+        message_id, stat, WORDS.get(stat, "unknown"), err, None, (), source_addr, destination_addr, done_date
+    )
+
+
+def _receipt_with_tlvs(frame: bytes, text: str) -> Receipt | None:
+    match = _RECEIPT_AND_TLVS(text)
     if match is None:
         return None
-    source_addr, destination_addr, sm_length, message_id, done_date, stat, err = match.group(2, 3, 4, 5, 6, 7, 8)
-    after = match.end(4) + ord(sm_length)
-    length = len(text)
-    if match.end() > after or int.from_bytes(frame[:4], "big") != length:
+    source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
+    start = match.start(3) - 3
+    end = start + frame[start - 1]
+    if not match.end() <= end <= len(frame):
         return None
-    state = WORDS.get(stat, "unknown")
-    if after == length:
-        return Receipt(message_id, stat, state, err, None, (), source_addr, destination_addr, done_date)
-    return None
+    try:
+        tlvs = decode_tlvs(frame, end)
+    except PduError:
+        return None
+    return build(tlvs, message_id, stat, err, source_addr, destination_addr, done_date)
+
+
+_SUBMIT = re.compile(
+    rb"....\0\0\0\x04........[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0"
+    rb"(.)..(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0(.).(.).(.)",
+    re.DOTALL,
+).match
+
+Submitted = tuple[bytes, bytes, int, int, int, bytes, bytes]
+"""(source_addr, destination_addr, esm_class, registered_delivery, data_coding, short_message, optional parameters)"""
+
+
+def submit_of(frame: bytes) -> Submitted | None:
+    """What an SMSC needs of a submit_sm, optional parameters left as octets (`pdu.decode_tlvs` reads them).
+
+    `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `pdu.decode`.
+    """
+    match = _SUBMIT(frame)
+    if match is None:
+        return None
+    source_addr, destination_addr, esm_class, registered_delivery, data_coding, sm_length = match.groups()
+    start = match.end()
+    end = start + sm_length[0]
+    if end > len(frame):
+        return None
+    return (
+        source_addr,
+        destination_addr,
+        esm_class[0],
+        registered_delivery[0],
+        data_coding[0],
+        frame[start:end],
+        frame[end:],
+    )

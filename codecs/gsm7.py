@@ -74,7 +74,8 @@ def _charmap() -> tuple[object, bytes]:
     return codecs.charmap_build("".join(decoding)), bytes(after)  # type: ignore[attr-defined]
 
 
-_LATIN1: Final = _latin1_table()
+_BEYOND_LATIN1: Final = frozenset(character for character in (*BASIC, *EXTENSION) if ord(character) > 255)
+LATIN1_TO_SEPTETS: Final = _latin1_table()
 _CHARMAP, _AFTER_CHARMAP = _charmap()
 _charmap_encode: Callable[[str, str, object], tuple[bytes, int]] = codecs.charmap_encode  # type: ignore[assignment]
 _ESCAPED: Final = tuple((bytes([0x80 | code]), bytes([ESCAPE, code])) for code in EXTENSION.values())
@@ -86,8 +87,11 @@ _escape_pairs = re.compile("\x1b(.?)", re.DOTALL).sub
 def encode(text: str) -> bytes | None:
     """The text in unpacked septets, escapes included; None if a character is not in the alphabet."""
     try:
-        octets = text.encode("latin-1").translate(_LATIN1)
-    except UnicodeEncodeError:
+        octets = text.encode("latin-1").translate(LATIN1_TO_SEPTETS)
+    except UnicodeEncodeError as error:
+        # The first character beyond Latin-1 decides at once for a Japanese text; Greek capitals and € go on.
+        if text[error.start] not in _BEYOND_LATIN1:
+            return None
         try:
             octets = _charmap_encode(text, "strict", _CHARMAP)[0].translate(_AFTER_CHARMAP)
         except UnicodeEncodeError:

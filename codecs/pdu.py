@@ -7,8 +7,9 @@ what the peer says it is.
 
 from __future__ import annotations
 
+import re
 from struct import Struct
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -476,12 +477,45 @@ def _write_unsuccessful(pdu: str, item: UnsuccessSme) -> bytes:
 # --- decode -----------------------------------------------------------------------------------------------
 
 
-def decode(frame: bytes) -> Pdu:
+class _Layout(NamedTuple):
+    """A layout as one regular expression: it matches if every mandatory field is within its limits."""
+
+    match: Any
+    names: tuple[str, ...]
+    integers: tuple[int, ...]
+    message: bool
+
+
+def _compile(layout: tuple[Field, ...]) -> _Layout | None:
+    pieces: list[bytes] = []
+    for field in layout:
+        if field.kind is Kind.STRING:
+            pieces.append(rb"([^\0]{0,%d}+)\0" % (field.size - 1))
+        elif field.kind is Kind.TIME:
+            pieces.append(rb"((?:[^\0]{%d})?)\0" % (field.size - 1))
+        elif field.kind in (Kind.INTEGER, Kind.MESSAGE):
+            pieces.append(b"(.)")
+        else:
+            return None
+    return _Layout(
+        re.compile(b"".join(pieces), re.DOTALL).match,
+        tuple(field.name for field in layout),
+        tuple(index for index, field in enumerate(layout) if field.kind is Kind.INTEGER),
+        any(field.kind is Kind.MESSAGE for field in layout),
+    )
+
+
+_COMPILED = {command_id: _compile(layout) for command_id, layout in LAYOUTS.items()}
+
+
+def decode(frame: bytes, *, lenient: bool = False) -> Pdu:
     """A whole PDU as `framing.split` cuts it.
 
-    Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. Lenient where a
-    response cannot be answered anyway: the body of a response with a command_status is read if it can be read
-    and ignored otherwise (section 3.2.1.3); one without body or without its last NUL is taken as far as it goes.
+    Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. A response cannot
+    be answered, so it is read as far as it goes: one without body, or without the NUL at its very end; and if it
+    has a command_status, a body that cannot be read is ignored (section 3.2.1.3).
+    `lenient` reads a PDU whose sm_length is wrong, or whose optional parameters are broken, as if all that follows
+    sm_length were short_message.
     """
     if len(frame) < c.HEADER_OCTETS:
         raise FramingError(c.ESME_RINVCMDLEN, 0, f"{len(frame)} octets are no PDU")
@@ -491,16 +525,52 @@ def decode(frame: bytes) -> Pdu:
     struct = PDUS.get(command_id)
     if struct is None:
         raise PduError(f"0x{command_id:08X}", "command_id", "unknown", c.ESME_RINVCMDID, sequence_number)
-    values: dict[str, Any] = {"command_status": command_status, "sequence_number": sequence_number}
-    if command_id & c.RESPONSE_BIT:
-        if command_length == c.HEADER_OCTETS:
-            return struct(**values)
-        if command_status:
-            try:
-                return struct(**values, **_Reader(frame, command_id, sequence_number).read())
-            except PduError:
-                return struct(**values)
-    return struct(**values, **_Reader(frame, command_id, sequence_number).read())
+    if command_length == c.HEADER_OCTETS and command_id & c.RESPONSE_BIT:
+        values: dict[str, Any] = {}
+    else:
+        try:
+            values = _read(frame, command_id, sequence_number, lenient)
+        except PduError:
+            if not (command_status and command_id & c.RESPONSE_BIT):
+                raise
+            values = {}
+    return struct(command_status=command_status, sequence_number=sequence_number, **values)
+
+
+def _read(frame: bytes, command_id: int, sequence_number: int, lenient: bool) -> dict[str, Any]:
+    """The fields by the layout's expression; by the cursor, which knows what is wrong, if that does not match."""
+    compiled = _COMPILED[command_id]
+    match = compiled.match(frame, c.HEADER_OCTETS) if compiled else None
+    if compiled is None or match is None:
+        return _Reader(frame, command_id, sequence_number).read(lenient)
+    fields = list(match.groups())
+    for index in compiled.integers:
+        fields[index] = fields[index][0]
+    values = dict(zip(compiled.names, fields, strict=True))
+    at = match.end()
+    if compiled.message:
+        end = at + frame[at - 1]
+        if end != len(frame):
+            return values | _message_and_tlvs(frame, at, end, command_id, sequence_number, lenient)
+        values["short_message"] = frame[at:]
+        return values
+    values["tlvs"] = decode_tlvs(frame, at, c.COMMAND_NAMES[command_id], sequence_number) if at < len(frame) else []
+    return values
+
+
+def _message_and_tlvs(
+    frame: bytes, start: int, end: int, command_id: int, sequence_number: int, lenient: bool
+) -> dict[str, Any]:
+    """short_message from `start` to `end`, then the optional parameters."""
+    pdu = c.COMMAND_NAMES[command_id]
+    try:
+        if end > len(frame):
+            raise PduError(pdu, "sm_length", "runs past the end of the PDU", c.ESME_RINVMSGLEN, sequence_number)
+        return {"short_message": frame[start:end], "tlvs": decode_tlvs(frame, end, pdu, sequence_number)}
+    except PduError:
+        if not lenient:
+            raise
+        return {"short_message": frame[start:], "tlvs": []}
 
 
 def decode_tlvs(data: bytes, at: int = 0, pdu: str = "", sequence_number: int = 0) -> Tlvs:
@@ -526,17 +596,18 @@ def decode_tlvs(data: bytes, at: int = 0, pdu: str = "", sequence_number: int = 
 class _Reader:
     """A cursor over one PDU that never reads past its end."""
 
-    __slots__ = ("at", "frame", "layout", "pdu", "response", "sequence_number")
+    __slots__ = ("at", "command_id", "frame", "layout", "pdu", "response", "sequence_number")
 
     def __init__(self, frame: bytes, command_id: int, sequence_number: int) -> None:
         self.frame = frame
         self.at = c.HEADER_OCTETS
+        self.command_id = command_id
         self.pdu = c.COMMAND_NAMES[command_id]
         self.layout = LAYOUTS[command_id]
         self.response = bool(command_id & c.RESPONSE_BIT)
         self.sequence_number = sequence_number
 
-    def read(self) -> dict[str, Any]:
+    def read(self, lenient: bool) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for field in self.layout:
             kind = field.kind
@@ -548,7 +619,9 @@ class _Reader:
                 values[field.name] = self.time(field)
             elif kind is Kind.MESSAGE:
                 length = self.octets(1, "sm_length", field.status)[0]
-                values[field.name] = self.octets(length, field.name, field.status)
+                return values | _message_and_tlvs(
+                    self.frame, self.at, self.at + length, self.command_id, self.sequence_number, lenient
+                )
             elif kind is Kind.DESTINATIONS:
                 count = self.octets(1, "number_of_dests", field.status)[0]
                 values[field.name] = [self.destination() for _ in range(count)]

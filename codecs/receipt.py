@@ -15,7 +15,7 @@ import msgspec
 
 from . import constants as c
 from . import udh
-from .pdu import DataSm, DeliverSm, decode
+from .pdu import DataSm, DeliverSm, Tlvs, decode
 
 FINAL_STATES: Final = frozenset({"delivered", "expired", "deleted", "undeliverable", "rejected", "skipped"})
 """Accepted and unknown are not final: SMSCs send them before the outcome."""
@@ -66,7 +66,7 @@ ID_CHARACTERS_MAX: Final = 65
 """Longer ids than message_id allows (64 and a NUL) are not turned into another base."""
 
 
-class Receipt(msgspec.Struct):
+class Receipt(msgspec.Struct, gc=False):
     """What an SMSC tells about one part.
 
     `message_id` is as the SMSC wrote it ("" if it wrote none): the TLV's if there is one, else the text's;
@@ -96,40 +96,76 @@ def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt |
 
     It is a receipt if esm_class says so, or (unless `by_esm_class_only`) if it has receipted_message_id or its
     text begins like one: `id:` and then `stat:` with a date. A receipt without any id comes back with
-    message_id "". Raises PduError or FramingError if the PDU itself cannot be read.
+    message_id "". A wrong sm_length or broken optional parameters do not matter as long as there is text to read.
+    Raises PduError or FramingError if the mandatory fields cannot be read.
     """
-    pdu = decode(frame)
+    pdu = decode(frame, lenient=True)
     if not isinstance(pdu, DeliverSm | DataSm):
         return None
     kind = pdu.esm_class & c.ESM_CLASS_TYPE_MASK
     marked = kind & (c.ESM_CLASS_MC_DELIVERY_RECEIPT | c.ESM_CLASS_INTERMEDIATE_NOTIFICATION) != 0
-    if by_esm_class_only and not marked and kind != c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT:
+    acknowledges = kind == c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT
+    if by_esm_class_only and not marked and not acknowledges:
         return None
-    tlv_id = (pdu.tlv_string(c.TAG_RECEIPTED_MESSAGE_ID) or b"").decode("latin-1").strip()
     found = _read_text(pdu.message, pdu.esm_class, pdu.data_coding)
-    text_id = found.get("id", "")
-    if not marked and not tlv_id and not (text_id and (kind or _looks_like_receipt(found))):
-        return None
+    receipt = build(
+        pdu.tlvs,
+        found.get("id", ""),
+        found.get("stat", "").upper(),
+        found.get("err", ""),
+        pdu.source_addr.decode("latin-1"),
+        pdu.destination_addr.decode("latin-1"),
+        found.get("donedate", ""),
+    )
+    if marked or (receipt.message_id and acknowledges):
+        return receipt
+    has_tlv_id = bool(_string(pdu.tlv(c.TAG_RECEIPTED_MESSAGE_ID)))
+    return receipt if has_tlv_id or ("id" in found and _looks_like_receipt(found)) else None
 
-    stat = found.get("stat", "").upper()
-    message_state = pdu.tlv_integer(c.TAG_MESSAGE_STATE)
-    state = STATES.get(-1 if message_state is None else message_state) or WORDS.get(stat, "unknown")
+
+def build(
+    tlvs: Tlvs, text_id: str, stat: str, err: str, source_addr: str, destination_addr: str, done_date: str
+) -> Receipt:
+    """A receipt of what the text said and the optional parameters, which count more where they say the same."""
+    tlv_id, message_state, network_error = "", -1, None
+    for tag, value in reversed(tlvs):  # so that of a repeated one the first counts
+        if tag == c.TAG_RECEIPTED_MESSAGE_ID:
+            tlv_id = _string(value)
+        elif tag == c.TAG_MESSAGE_STATE:
+            message_state = int.from_bytes(value, "big") if value else -1
+        elif tag == c.TAG_NETWORK_ERROR_CODE:
+            network_error = _network_error(value)
+    state = STATES.get(message_state) or WORDS.get(stat, "unknown")
     differ = tlv_id and text_id and canonical_id(tlv_id) != canonical_id(text_id)
     return Receipt(
         tlv_id or text_id,
         stat,
         state,
-        found.get("err", ""),
-        _network_error(pdu.tlv(c.TAG_NETWORK_ERROR_CODE)),
+        err,
+        network_error,
         (text_id,) if differ else (),
-        pdu.source_addr.decode("latin-1"),
-        pdu.destination_addr.decode("latin-1"),
-        found.get("donedate", ""),
+        source_addr,
+        destination_addr,
+        done_date,
     )
+
+
+def _string(value: bytes | None) -> str:
+    return value.partition(b"\0")[0].decode("latin-1").strip()[:VALUE_CHARACTERS_MAX] if value else ""
+
+
+def _network_error(value: bytes) -> tuple[int, int] | None:
+    """(network type, code) of the 3 octets of section 5.3.2.31, or of the digits some SMSCs write instead."""
+    digits = value.rstrip(b"\0")
+    if digits.isdigit() and len(digits) <= 5:
+        return 0, int(digits)
+    return (value[0], value[1] << 8 | value[2]) if len(value) == 3 else None
 
 
 def canonical_id(raw: str) -> str:
     """The one form an id is stored under: case folded, leading zeros stripped; "0" if nothing is left."""
+    if raw.isdigit() and raw[0] != "0":
+        return raw
     return raw.strip(" \t\r\n\0").casefold().lstrip("0") or "0"
 
 
@@ -204,11 +240,3 @@ def _read_text(data: bytes, esm_class: int, data_coding: int) -> dict[str, str]:
 
 def _looks_like_receipt(found: dict[str, str]) -> bool:
     return "stat" in found and ("donedate" in found or "submitdate" in found)
-
-
-def _network_error(value: bytes | None) -> tuple[int, int] | None:
-    if not value:
-        return None
-    if value.rstrip(b"\0").isdigit() and len(value) <= 8:
-        return 0, int(value.rstrip(b"\0"))
-    return (value[0], value[1] << 8 | value[2]) if len(value) == 3 else None

@@ -104,6 +104,7 @@ class Segmented(msgspec.Struct):
 
 
 _DEFAULT: Final = Rules()
+_LATIN1: Final = gsm7.LATIN1_TO_SEPTETS
 
 
 def segment(text: str, rules: Rules = _DEFAULT) -> Segmented:
@@ -134,8 +135,14 @@ def segment_data(data: bytes, rules: Rules = _DEFAULT) -> Segmented:
 
 def single(text: str) -> bytes | None:
     """The octets of a GSM 7-bit text of one part, or None if it is longer or not of that alphabet."""
-    octets = gsm7.encode(text)
-    return octets if octets is not None and len(octets) <= 160 else None
+    try:
+        octets = text.encode("latin-1").translate(_LATIN1)
+        if octets.isascii():
+            return octets if len(octets) <= 160 else None
+    except UnicodeEncodeError:
+        pass
+    encoded = gsm7.encode(text)
+    return encoded if encoded is not None and len(encoded) <= 160 else None
 
 
 def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int, bytes, bytes]]:
