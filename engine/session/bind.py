@@ -363,7 +363,7 @@ class Bind:
             try:
                 data = await receive(READ_OCTETS_MAX)
             except anyio.EndOfStream:
-                session.receive_eof()
+                session.receive_eof(clock.monotonic())
             except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
                 session.connection_lost(CloseReason.LOST, _cause(error))
             else:

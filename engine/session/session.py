@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
-from struct import Struct
 from typing import Final
 
 from ...codecs import constants as c
@@ -54,16 +53,12 @@ from .events import (
 )
 from .settings import SessionConfig
 from .states import AFTER_RECEIVING, AFTER_SENDING, BIND_COMMANDS, BOUND, RECEIVES, RESPONSES, SENDS, State
+from .timers import Due, Timers
 from .window import NEVER, Window
+from .wire import MISSING, RESPONSE_OCTETS_MAX, bind_pdu, find_tlv, match_run, pack_header
 
-_pack_header: Final = Struct(">4I").pack
-_unpack_tlv: Final = Struct(">HH").unpack_from
-_unpack_length: Final = Struct(">I").unpack_from
-
-_MISSING: Final = object()
 _SUBMIT_SM_RESP: Final = c.SUBMIT_SM_RESP
 _DELIVER_SM: Final = c.DELIVER_SM
-_RESPONSE_OCTETS_MAX: Final = c.HEADER_OCTETS + c.MESSAGE_ID_OCTETS_MAX + 1
 _SYSTEM_ID_OCTETS_MAX: Final = 15
 _WITHOUT_RESPONSE: Final = frozenset({c.OUTBIND, c.ALERT_NOTIFICATION})
 _MESSAGE_ID_RESPONSES: Final = frozenset({c.SUBMIT_SM_RESP, c.DATA_SM_RESP})
@@ -104,17 +99,13 @@ class Session:
         self._out_octets = 0
         self._unsent_first: int | None = None
 
-        self._paused_at: float | None = None
-        self._received_at = now
-        self._active_at = now
-        self._partial_deadline = NEVER
-        self._write_deadline = NEVER
-        self._enquire_deadline = NEVER
-        self._state_deadline = now + config.bind_timeout_s
+        self._timers = Timers(config, now)
         self._peer_unbind_sequence: int | None = None
 
         self._enter(State.OPEN)
-        self._control(BIND_COMMANDS[config.bind], _bind_body(config))
+        sequence_number = self._window.allocate(1)[0]
+        self._window.control[sequence_number] = BIND_COMMANDS[config.bind]
+        self._put(bind_pdu(config, sequence_number))
 
     # --- what the caller asks ------------------------------------------------------------------------------
 
@@ -198,7 +189,7 @@ class Session:
         lengths = [len(body) + 16 for body in bodies]
         out = self._out
         for header, body in zip(
-            map(_pack_header, lengths, repeat(c.SUBMIT_SM), repeat(0), sequence_numbers), bodies, strict=True
+            map(pack_header, lengths, repeat(c.SUBMIT_SM), repeat(0), sequence_numbers), bodies, strict=True
         ):
             out.append(header)
             out.append(body)
@@ -232,14 +223,17 @@ class Session:
         answered = 0
         if not self._closed:
             for handle, command_id, command_status in answers:
-                if handle >> _HANDLE_SHIFT << _HANDLE_SHIFT != base:
+                sequence_number = handle - base
+                if not 0 <= sequence_number <= _SEQUENCE_MASK:
                     continue
-                # message_id of these responses is unused and NUL (section 4.6.2).
-                out.append(
-                    _pack_header(17, command_id | c.RESPONSE_BIT, command_status, handle & _SEQUENCE_MASK)
-                    + b"\0"
-                )
-                octets += 17
+                response_id = command_id | c.RESPONSE_BIT
+                if command_status:
+                    out.append(pack_header(16, response_id, command_status, sequence_number))
+                    octets += 16
+                else:
+                    # message_id is unused and NUL (section 4.6.2).
+                    out.append(pack_header(17, response_id, command_status, sequence_number) + b"\0")
+                    octets += 17
                 answered += 1
         self._out_octets += octets
         self.delivers_unanswered = max(0, self.delivers_unanswered - answered)
@@ -259,66 +253,65 @@ class Session:
         if self.state not in BOUND:
             self._close(CloseReason.UNBOUND, "not bound")
             return
-        self._control(c.UNBIND, b"")
+        self._control(c.UNBIND)
         self._enter(AFTER_SENDING[self.state][c.UNBIND])
-        self._state_deadline = now + self.config.unbind_timeout_s
+        self._timers.state_deadline = now + self.config.unbind_timeout_s
 
     # --- receiving -----------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take in octets as they came. Then call `events`, `data_to_send` and look at `wants_read`."""
-        if self.closed:
+        if self._closed:
             return
         buffer = self._buffer
-        whole: bytes | bytearray = data
         if buffer:
             buffer += data
             if len(buffer) < self._buffer_octets_needed:
+                # Looked at again when it is whole: octets that come one by one cost no more than that.
                 return
-            whole = buffer
+            data = bytes(buffer)
+            buffer.clear()
+        octets = len(data)
+        if octets >= c.HEADER_OCTETS:
+            responses: list[ResponseItem] = []
+            matched_octets = match_run(data, self._window.tokens.pop, responses)
+            if matched_octets:
+                self._batch(responses, [], now)
+                data = data[matched_octets:]
+        self._split(data, now)
+        if self.closed:
+            buffer.clear()
+            return
+        progress = len(buffer) < octets
+        if progress:
+            self._timers.received(now)
+        self._timers.partial(bool(buffer), progress, now)
+        self._buffer_octets_needed = int.from_bytes(buffer[:4], "big") if len(buffer) >= 4 else 4
+
+    def _split(self, data: bytes, now: float) -> None:
+        """Frame `data`, deal with the frames, keep the rest."""
         octets_max = self._pdu_octets_max()
         error: FramingError | None = None
         try:
-            frames, consumed = split(whole, octets_max)
+            frames, consumed = split(data, octets_max)
         except FramingError as caught:
             error = caught
             frames, consumed = caught.frames, sum(len(frame) for _, _, _, frame in caught.frames)
         if frames:
-            # Any valid PDU proves that the peer lives (SMPP 5.0 section 4.1.2).
-            self._received_at = now
-            self._enquire_deadline = NEVER
             self._frames(frames, now)
-        if error is not None and octets_max == self._pdu_octets_max():
+        if error is None:
+            self._buffer += data[consumed:]
+        elif octets_max == self._pdu_octets_max():
             self._framing_error(error)
-        if self._closed:
-            buffer.clear()
-        elif error is not None:
-            # The bind was accepted in this very buffer, and what follows is only too long for an unbound peer.
-            rest = bytes(whole[consumed:])
-            buffer.clear()
-            self.receive_data(rest, now)
         else:
-            if whole is buffer:
-                del buffer[:consumed]
-            elif consumed < len(data):
-                buffer += data[consumed:]
-            self._partial(bool(frames), now)
+            # The bind was accepted in this very buffer; what follows is only too long for an unbound peer.
+            self._split(data[consumed:], now)
 
     def _pdu_octets_max(self) -> int:
         config = self.config
         return config.pdu_octets_max_unbound if self.state is State.OPEN else config.pdu_octets_max
 
-    def _partial(self, new: bool, now: float) -> None:
-        """Time the PDU that has begun; it is not looked at again before it is whole (or its length known)."""
-        buffer = self._buffer
-        if not buffer:
-            self._partial_deadline = NEVER
-            return
-        if new or self._partial_deadline == NEVER:
-            self._partial_deadline = now + self.config.read_timeout_s
-        self._buffer_octets_needed = _unpack_length(buffer)[0] if len(buffer) >= 4 else 4
-
-    def receive_eof(self) -> None:
+    def receive_eof(self, now: float) -> None:
         """The peer closed its side. Then drain `events`."""
         self._close(CloseReason.EOF, "")
 
@@ -335,15 +328,10 @@ class Session:
         may_deliver = self._may_deliver
         for command_id, command_status, sequence_number, frame in frames:
             if command_id == _SUBMIT_SM_RESP:
-                token = pop(sequence_number, _MISSING)
-                if token is not _MISSING:
+                token = pop(sequence_number, MISSING)
+                if token is not MISSING:
                     message_id = frame[16:-1]
-                    if (
-                        command_status
-                        or frame[-1]
-                        or b"\0" in message_id
-                        or len(frame) > _RESPONSE_OCTETS_MAX
-                    ):
+                    if command_status or frame[-1] or 0 in message_id or len(frame) > RESPONSE_OCTETS_MAX:
                         message_id = self._unusual_response(command_status, frame)
                     responses.append((token, command_id, command_status, message_id, sequence_number))
                     continue
@@ -365,12 +353,12 @@ class Session:
             self.answered += len(responses)
             self._timed_out_in_a_row = 0
             self._unmatched_nacks = 0
-            self._active_at = now
+            self._timers.active_at = now
             self._events.append(Responses(responses))
         if delivers:
             self.delivered += len(delivers)
             self.delivers_unanswered += len(delivers)
-            self._active_at = now
+            self._timers.active_at = now
             self._events.append(Delivers(delivers))
         if self._peer_unbind_sequence is not None:
             self._finish_peer_unbind()
@@ -433,10 +421,10 @@ class Session:
     def _nack(self, command_status: int, sequence_number: int, now: float) -> None:
         """generic_nack (section 4.3): the failure of the request it names; a stream gone wrong if it names none."""
         window = self._window
-        token = window.tokens.pop(sequence_number, _MISSING)
-        if token is _MISSING and sequence_number in window.requests:
+        token = window.tokens.pop(sequence_number, MISSING)
+        if token is MISSING and sequence_number in window.requests:
             _, token = window.requests.pop(sequence_number)
-        if token is not _MISSING:
+        if token is not MISSING:
             self._batch([(token, c.GENERIC_NACK, command_status, b"", sequence_number)], [], now)
         elif sequence_number in window.control:
             request_id = window.control.pop(sequence_number)
@@ -467,9 +455,9 @@ class Session:
         if end < 0:
             self._count("bind_resp_malformed")
             end = len(frame)
-        version = _find_tlv(frame, end + 1, c.TAG_SC_INTERFACE_VERSION)
+        version = find_tlv(frame, end + 1, c.TAG_SC_INTERFACE_VERSION)
         self._enter(AFTER_RECEIVING[self.state][command_id])
-        self._state_deadline = NEVER
+        self._timers.state_deadline = NEVER
         self._events.append(Bound(frame[16:end][:_SYSTEM_ID_OCTETS_MAX], version[0] if version else None))
 
     def _refused(self, command_status: int) -> None:
@@ -496,7 +484,7 @@ class Session:
             if not command_status:
                 self._count("message_id_malformed")
             return b""
-        congestion_state = _find_tlv(frame, end + 1, c.TAG_CONGESTION_STATE)
+        congestion_state = find_tlv(frame, end + 1, c.TAG_CONGESTION_STATE)
         if congestion_state is not None and len(congestion_state) == 1 and congestion_state[0] <= 100:
             self.congestion_state = congestion_state[0]
         if command_status:
@@ -515,7 +503,7 @@ class Session:
             self._queue(c.UNBIND_RESP, c.ESME_ROK, sequence_number)
             return
         self._enter(AFTER_RECEIVING[self.state][c.UNBIND])
-        self._state_deadline = now + self.config.unbind_grace_s
+        self._timers.state_deadline = now + self.config.unbind_grace_s
         self._peer_unbind_sequence = sequence_number
         self._events.append(UnbindReceived())
         self._finish_peer_unbind()
@@ -557,37 +545,32 @@ class Session:
         """When `handle_tick` has something to do, on the clock `now` is of; infinity for never."""
         if self._closed:
             return NEVER
-        deadline = min(self._write_deadline, self._state_deadline)
-        if self._paused_at is not None:
-            return deadline
-        deadline = min(deadline, self._partial_deadline, self._window.deadline())
-        if self.state in BOUND:
-            config = self.config
-            if self._enquire_deadline != NEVER:
-                deadline = min(deadline, self._enquire_deadline)
-            else:
-                deadline = min(deadline, self._received_at + config.enquire_link_s)
-            if config.inactivity_timeout_s:
-                deadline = min(deadline, self._active_at + config.inactivity_timeout_s)
-        return deadline
+        timers = self._timers
+        deadline = timers.deadline(self._bound)
+        return deadline if timers.paused else min(deadline, self._window.deadline())
 
     def handle_tick(self, now: float) -> None:
-        """Do what is due at `now`. Then drain `events` and `data_to_send`; early or needless calls do no harm."""
+        """Do what is due at `now`. Then drain `events` and `data_to_send`; a call too early does no harm."""
         config = self.config
-        if self._closed:
-            return
-        if now >= self._write_deadline:
-            self._close(CloseReason.WRITE_STALLED, f"nothing taken for {config.write_timeout_s} s")
-        elif now >= self._state_deadline:
-            self._state_timed_out()
-        elif self._paused_at is not None:
-            return
-        elif now >= self._partial_deadline:
-            self._close(CloseReason.READ_TIMEOUT, f"a PDU not whole after {config.read_timeout_s} s")
-        else:
+        timers = self._timers
+        if not (self._closed or timers.paused):
             self._expire(now)
-            if self.state in BOUND:
-                self._look_after_link(now)
+        match None if self._closed else timers.due(self._bound, now):
+            case None:
+                pass
+            case Due.WRITE_STALLED:
+                self._close(CloseReason.WRITE_STALLED, f"nothing taken for {config.write_timeout_s} s")
+            case Due.STATE:
+                self._state_timed_out()
+            case Due.READ_TIMEOUT:
+                self._close(CloseReason.READ_TIMEOUT, f"a PDU not whole after {config.read_timeout_s} s")
+            case Due.ENQUIRE_LINK_TIMEOUT:
+                silence_s = config.enquire_link_s + config.enquire_link_timeout_s
+                self._close(CloseReason.ENQUIRE_LINK_TIMEOUT, f"no PDU in {silence_s} s")
+            case Due.INACTIVE:
+                self.unbind(now)
+            case Due.ENQUIRE_LINK:
+                self._ask(now)
 
     def _state_timed_out(self) -> None:
         if self.state is State.OPEN:
@@ -603,97 +586,61 @@ class Session:
             return
         self._events.append(TimedOut(tokens))
         self._timed_out_in_a_row += len(tokens)
-        # A whole window given up without one answer between: this bind answers nothing. With what is outstanding
-        # now, at most two windows are in doubt (design.md, section 1, promise 3).
+        # A whole window given up without one answer between: this bind answers nothing. With what is
+        # outstanding now, at most two windows are in doubt (design.md, section 1, promise 3).
         if self._timed_out_in_a_row >= max(2, self.config.window):
             self._close(CloseReason.UNANSWERED, f"{self._timed_out_in_a_row} requests in a row")
         elif self._peer_unbind_sequence is not None:
             self._finish_peer_unbind()
 
-    def _look_after_link(self, now: float) -> None:
-        config = self.config
-        if now >= self._enquire_deadline:
-            silence_s = config.enquire_link_s + config.enquire_link_timeout_s
-            self._close(CloseReason.ENQUIRE_LINK_TIMEOUT, f"no PDU in {silence_s} s")
-        elif config.inactivity_timeout_s and now >= self._active_at + config.inactivity_timeout_s:
-            self.unbind(now)
-        elif self._enquire_deadline == NEVER and now >= self._received_at + config.enquire_link_s:
-            control = self._window.control
-            for sequence_number in [n for n, command_id in control.items() if command_id == c.ENQUIRE_LINK]:
-                del control[sequence_number]
-            self._control(c.ENQUIRE_LINK, b"")
-            self._enquire_deadline = now + config.enquire_link_timeout_s
+    def _ask(self, now: float) -> None:
+        """Send an enquire_link; one before it that was never answered is forgotten."""
+        control = self._window.control
+        for sequence_number in [n for n, command_id in control.items() if command_id == c.ENQUIRE_LINK]:
+            del control[sequence_number]
+        self._control(c.ENQUIRE_LINK)
+        self._timers.asked(now)
 
     def pause_reading(self, now: float) -> None:
         """The caller stops reading: time limits on what the peer sends stand still until `resume_reading`."""
-        if self._paused_at is None:
-            self._paused_at = now
+        self._timers.pause(now)
 
     def resume_reading(self, now: float) -> None:
-        if self._paused_at is None:
-            return
-        delay_s = now - self._paused_at
-        self._paused_at = None
-        self._window.postpone(delay_s)
-        self._received_at += delay_s
-        self._partial_deadline += delay_s
-        self._enquire_deadline += delay_s
+        self._window.postpone(self._timers.resume(now))
 
     def write_began(self, now: float) -> None:
         """The caller began to write what `data_to_send` gave: the peer has write_timeout_s to take it."""
-        self._write_deadline = now + self.config.write_timeout_s
+        self._timers.write_began(now)
 
     def write_done(self) -> None:
-        self._write_deadline = NEVER
+        self._timers.write_done()
 
     # --- small things --------------------------------------------------------------------------------------
 
     def _enter(self, state: State) -> None:
         self.state = state
+        self._bound = state in BOUND
         self._may_submit = c.SUBMIT_SM in SENDS[state]
         self._may_deliver = c.DELIVER_SM in RECEIVES[state]
 
-    def _control(self, command_id: int, body: bytes) -> None:
+    def _control(self, command_id: int) -> None:
         """A request of the session itself: outside the window, so that a full one cannot stop it."""
         sequence_number = self._window.allocate(1)[0]
         self._window.control[sequence_number] = command_id
-        self._queue(command_id, c.ESME_ROK, sequence_number, body)
+        self._queue(command_id, c.ESME_ROK, sequence_number)
 
     def _queue(self, command_id: int, command_status: int, sequence_number: int, body: bytes = b"") -> None:
-        self._out.append(_pack_header(16 + len(body), command_id, command_status, sequence_number) + body)
-        self._out_octets += 16 + len(body)
+        self._put(pack_header(16 + len(body), command_id, command_status, sequence_number) + body)
+
+    def _put(self, pdu: bytes) -> None:
+        self._out.append(pdu)
+        self._out_octets += len(pdu)
 
     def _sent(self, first: int, last: int, now: float) -> None:
         self._window.sent(first, last, now)
-        self._active_at = now
+        self._timers.active_at = now
         if self._unsent_first is None:
             self._unsent_first = first
 
     def _count(self, name: str, n: int = 1) -> None:
         self._counted[name] = self._counted.get(name, 0) + n
-
-
-def _bind_body(config: SessionConfig) -> bytes:
-    """SMPP 3.4 section 4.1.1."""
-    texts = (config.system_id, config.password, config.system_type)
-    return b"".join(
-        [
-            *(text.encode("ascii") + b"\0" for text in texts),
-            bytes((config.interface_version, config.addr_ton, config.addr_npi)),
-            config.address_range.encode("ascii") + b"\0",
-        ]
-    )
-
-
-def _find_tlv(frame: bytes, at: int, tag: int) -> bytes | None:
-    """The value of the first optional parameter with this tag; None also where their stream is broken."""
-    for _ in range(c.TLVS_MAX):
-        if at + 4 > len(frame):
-            return None
-        found, length = _unpack_tlv(frame, at)
-        at += 4 + length
-        if at > len(frame):
-            return None
-        if found == tag:
-            return frame[at - length : at]
-    return None
