@@ -120,18 +120,22 @@ def _check_string(field: str, value: bytes, octets_max: int, status: int) -> Non
         raise PduError("submit_sm", field, f"at most {octets_max} octets, none of them NUL", status)
 
 
-_RECEIPT_FIELDS = (
+_RECEIPT_HEAD = (
     "....\0\0\0\x05........"  # command_length, deliver_sm, command_status, sequence_number
-    "[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0"
-    # esm_class, protocol_id, priority_flag, two times, five octets of which sm_length is the last
-    "[\x04\x20\x24]..(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0....."
+    "[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0[\x04\x20\x24].."
+)
+_RECEIPT_TEXT = (
+    "....."  # the last of these five octets is sm_length
     "id:([0-9A-Za-z._\\-]{1,64}+) sub:[0-9]{1,3}+ dlvrd:[0-9]{1,3}+ submit date:[0-9]{10,14}+"
     " done date:([0-9]{10,14}+) stat:([A-Z]{1,16}+) err:([0-9A-Za-z]{1,32}+) [Tt]ext:"
 )
 # Nothing but text to the end: without a NUL and within 200 octets no optional parameter can be there, and a wrong
 # sm_length does not matter to `receipt.parse_deliver` either.
-_RECEIPT_ALONE = re.compile(_RECEIPT_FIELDS + "[^\0]{0,200}+\\Z", re.DOTALL).match
-_RECEIPT_AND_TLVS = re.compile(_RECEIPT_FIELDS, re.DOTALL).match
+_receipt_alone = re.compile(_RECEIPT_HEAD + "\0\0" + _RECEIPT_TEXT + "[^\0]{0,200}+\\Z", re.DOTALL).match
+_receipt_and_tlvs = re.compile(
+    _RECEIPT_HEAD + "(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0" + _RECEIPT_TEXT, re.DOTALL
+).match
+_state_of = WORDS.get
 
 
 def receipt_of(frame: bytes) -> Receipt | None:
@@ -140,17 +144,17 @@ def receipt_of(frame: bytes) -> Receipt | None:
     `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `receipt.parse_deliver`.
     """
     text = frame.decode("latin-1")
-    match = _RECEIPT_ALONE(text)
+    match = _receipt_alone(text)
     if match is None:
         return _receipt_with_tlvs(frame, text)
     source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
     return Receipt(
-        message_id, stat, WORDS.get(stat, "unknown"), err, None, (), source_addr, destination_addr, done_date
+        message_id, stat, _state_of(stat, "unknown"), err, None, (), source_addr, destination_addr, done_date
     )
 
 
 def _receipt_with_tlvs(frame: bytes, text: str) -> Receipt | None:
-    match = _RECEIPT_AND_TLVS(text)
+    match = _receipt_and_tlvs(text)
     if match is None:
         return None
     source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
@@ -165,7 +169,7 @@ def _receipt_with_tlvs(frame: bytes, text: str) -> Receipt | None:
     return build(tlvs, message_id, stat, err, source_addr, destination_addr, done_date)
 
 
-_SUBMIT = re.compile(
+_submit = re.compile(
     rb"....\0\0\0\x04........[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0"
     rb"(.)..(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0(.).(.).(.)",
     re.DOTALL,
@@ -180,7 +184,7 @@ def submit_of(frame: bytes) -> Submitted | None:
 
     `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `pdu.decode`.
     """
-    match = _SUBMIT(frame)
+    match = _submit(frame)
     if match is None:
         return None
     source_addr, destination_addr, esm_class, registered_delivery, data_coding, sm_length = match.groups()
