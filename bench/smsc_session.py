@@ -282,20 +282,21 @@ class EsmeSession:
             return
         pop = self._outstanding.pop
         done: list[int] = []
-        found = 0
+        found = refused = 0
         for _, command_status, sequence_number, _ in frames:
             item = pop(sequence_number, None)
             if item is None:
                 continue
             found += 1
-            if command_status == ESME_ROK:
-                done.append(item[0])
-            else:
+            if command_status != ESME_ROK:
                 account.refused(item, command_status, now)
+                refused += 1
+            elif item[0]:
+                done.append(item[0])
         account.unanswered_receipts -= found
         counters = self._core.counters
         counters.unexpected_responses += len(frames) - found
-        counters.delivers_answered += len(done)
+        counters.delivers_answered += found - refused
         if self._core.log is not None and done:
             self._core.log.answered(now, done)
         account.pump(now)
