@@ -1,7 +1,8 @@
 """How long to wait before the next bind: pure, random through what is passed in.
 
-SMPP 5.0 section 2.8.1 suggests some five seconds; many binds that fall together must not come back together, so
-the wait is drawn from a range that doubles (full jitter). No two attempts lie closer than a second.
+SMPP 5.0 section 2.8.1 suggests some five seconds; many binds that fall together must not come back
+together, so the wait is drawn from a range that doubles (full jitter). No two attempts lie closer than a
+second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ STABLE_S: Final = 10.0
 CREDENTIALS_REFUSED: Final = frozenset(
     {c.ESME_RBINDFAIL, c.ESME_RINVPASWD, c.ESME_RINVSYSID, c.ESME_RINVSYSTYP}
 )
-"""Answers to a bind that only a person can put right: retried slowly (accounts get locked), never given up."""
+"""Answers to a bind that only a person can put right: retried slowly (accounts get locked), never given
+up."""
 
 
 def backoff_s(failures: int, since_attempt_s: float, rng: random.Random) -> float:

@@ -1,8 +1,9 @@
 """One bind kept up for ever: connect, feed the session, write what it wants, tell a handler, come back.
 
-The shell around `Session`: no SMPP decision is made here. One task reads, one writes, one keeps time. Everything
-queued within a turn of the event loop leaves in one write (SMPP over TCP dies of many small ones). The handler's
-methods are called from these tasks, without awaiting, in batches; they may call `submit` and `answer_delivers`.
+The shell around `Session`: no SMPP decision is made here. One task reads, one writes, one keeps time.
+Everything queued within a turn of the event loop leaves in one write (SMPP over TCP dies of many small
+ones). The handler's methods are called from these tasks, without awaiting, in batches; they may call
+`submit` and `answer_delivers`.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ _log = logging.getLogger(__name__)
 class BindHandler(Protocol):
     """What a Bind tells its owner. Plain calls, made from the bind's own tasks: return soon, raise nothing.
 
-    For every token given to `submit` or `request` exactly one of on_responses, on_doubt and on_unsent is called; after on_doubt
-    there may be one on_late_responses.
+    For every token given to `submit` or `request` exactly one of on_responses, on_doubt and on_unsent is
+    called; after on_doubt there may be one on_late_responses.
     """
 
     def on_bound(self, bind: Bind) -> None:
@@ -212,7 +213,8 @@ class Bind:
         self._after_request(session)
 
     def answer_delivers(self, answers: Sequence[DeliverAnswer]) -> None:
-        """Answer deliver_sm and data_sm: (handle, command_id, command_status). Too late is dropped, and counted."""
+        """Answer deliver_sm and data_sm: (handle, command_id, command_status). Too late is dropped, and
+        counted."""
         session = self._session
         if session is None:
             self._counters["answer_stale"] += len(answers)

@@ -2,7 +2,8 @@
 
 TCP_NODELAY, because a small request that waits for the acknowledgement of the one before it, delayed by the
 peer, leaves 25 requests a second; TCP_USER_TIMEOUT (RFC 5482) and keep-alive, because octets nobody
-acknowledges must end the connection, not fill it. TLS is verified or refused; it is never given up for plain text.
+acknowledges must end the connection, not fill it. TLS is verified or refused; it is never given up for
+plain text.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class TcpConfig(msgspec.Struct, frozen=True, kw_only=True):
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """TLS with verification, which cannot be turned off.
 
-    `ca_file` replaces the system's authorities; `server_name` is what the certificate must say where that is not
-    the host; `certificate_file` and `key_file` are ours, if the carrier asks for them.
+    `ca_file` replaces the system's authorities; `server_name` is what the certificate must say where that
+    is not the host; `certificate_file` and `key_file` are ours, if the carrier asks for them.
     """
 
     ca_file: str | None = None
@@ -56,9 +57,10 @@ def tcp_connector(
 ) -> Callable[[], Awaitable[ByteStream]]:
     """A function that connects to the first of `hosts` ("name:port", "[::1]:2775") that lets it.
 
-    Each call begins with the host that was used last, or with the one after it when that connection was made less
-    than SETTLED_S ago. The function raises ConnectError, or TlsError where a host could not be trusted.
-    Raises ValueError on a malformed host, and TlsError on certificate files that cannot be read, at once.
+    Each call begins with the host that was used last, or with the one after it when that connection was
+    made less than SETTLED_S ago. The function raises ConnectError, or TlsError where a host could not be
+    trusted. Raises ValueError on a malformed host, and TlsError on certificate files that cannot be read,
+    at once.
     """
     if not hosts:
         raise ValueError("hosts: at least one is needed")

@@ -18,15 +18,16 @@ ResponseItem: TypeAlias = tuple[Token, int, int, bytes, int]
 """(token, command_id, command_status, message_id, sequence_number).
 
 For submit_sm_resp and data_sm_resp `message_id` is the id without its NUL, empty where the SMSC gave none or
-command_status is not ESME_ROK. For other responses (query_sm_resp ...) it is the whole body behind the header.
-A generic_nack is the failure of that request: command_status is never ESME_ROK then.
+command_status is not ESME_ROK. For other responses (query_sm_resp ...) it is the whole body behind the
+header. A generic_nack is the failure of that request: command_status is never ESME_ROK then.
 """
 
 DeliverItem: TypeAlias = tuple[int, int, bytes]
 """(handle, command_id, whole PDU) of a deliver_sm or data_sm; give the handle to `answer_delivers` unchanged.
 
-A handle is the sequence_number with the number of the session above its 32 bits: an answer that comes after the
-connection was lost is recognised and dropped, instead of answering another PDU of the next session.
+A handle is the sequence_number with the number of the session above its 32 bits: an answer that comes
+after the connection was lost is recognised and dropped, instead of answering another PDU of the next
+session.
 """
 
 DeliverAnswer: TypeAlias = tuple[int, int, int]

@@ -12,7 +12,8 @@ A peer can do nothing that raises here: what it does wrong is answered as sectio
 counted, or ends the session with a `Closed` event. The counters:
 
     unknown_command        request with an unknown command_id, answered generic_nack ESME_RINVCMDID
-    illegal_state          PDU not legal in this state, answered ESME_RINVBNDSTS where it is a request with a response
+    illegal_state          PDU not legal in this state; a request that has a response is answered
+                           ESME_RINVBNDSTS
     response_unsolicited   response to nothing of ours, ignored
     response_mismatched    response of another kind than its request, ignored
     nack_unmatched         generic_nack that names no request of ours
@@ -75,7 +76,8 @@ class Session:
     """
 
     def __init__(self, config: SessionConfig, now: float, number: int = 0) -> None:
-        """Queue the bind. `number` tells the sessions of one bind apart (it is in the handles of delivers)."""
+        """Queue the bind. `number` tells the sessions of one bind apart (it is in the handles of
+        delivers)."""
         self.config = config
         self.state = State.OPEN
         self.congestion_state: int | None = None
@@ -214,8 +216,8 @@ class Session:
     def answer_delivers(self, answers: Sequence[DeliverAnswer]) -> None:
         """Queue deliver_sm_resp and data_sm_resp: (handle, command_id of the request, command_status).
 
-        Answers of an earlier session of the same bind are dropped: a response must return on the session of its
-        request (SMPP 3.4 section 2.6), and the SMSC will deliver that PDU again.
+        Answers of an earlier session of the same bind are dropped: a response must return on the session
+        of its request (SMPP 3.4 section 2.6), and the SMSC will deliver that PDU again.
         """
         base = self._handle_base
         out = self._out
@@ -247,7 +249,8 @@ class Session:
         self._held = True
 
     def unbind(self, now: float) -> None:
-        """Queue an unbind: Closed follows with its answer, or after unbind_timeout_s. Not bound: closed at once."""
+        """Queue an unbind: Closed follows with its answer, or after unbind_timeout_s. Not bound: closed at
+        once."""
         if self._closed or self.state is State.UNBINDING:
             return
         if self.state not in BOUND:
@@ -419,7 +422,8 @@ class Session:
             self._count("response_unsolicited")
 
     def _nack(self, command_status: int, sequence_number: int, now: float) -> None:
-        """generic_nack (section 4.3): the failure of the request it names; a stream gone wrong if it names none."""
+        """generic_nack (section 4.3): the failure of the request it names; a stream gone wrong if it names
+        none."""
         window = self._window
         token = window.tokens.pop(sequence_number, MISSING)
         if token is MISSING and sequence_number in window.requests:
@@ -472,8 +476,8 @@ class Session:
     def _unusual_response(self, command_status: int, frame: bytes) -> bytes:
         """The message_id of a submit_sm_resp or data_sm_resp that is not just ESME_ROK, id, NUL.
 
-        An error carries no body, but peers send one (SMPP 3.4 section 4.4.2): its id is ignored. An id that breaks
-        section 5.2.23 counts as none, as no receipt could ever name it.
+        An error carries no body, but peers send one (SMPP 3.4 section 4.4.2): its id is ignored. An id
+        that breaks section 5.2.23 counts as none, as no receipt could ever name it.
         """
         if len(frame) <= 17:
             if len(frame) == 17 and frame[16] and not command_status:

@@ -1,6 +1,7 @@
 """What a session needs to be told, with every limit under its name.
 
-Defaults are those of SMPP 3.4 section 7.2 (timers) where it gives any, else what carriers were seen to expect.
+Defaults are those of SMPP 3.4 section 7.2 (timers) where it gives any, else what carriers were seen to
+expect.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     enquire_link_timeout_s: float = 10.0
     """Further silence, of any PDU at all, after which the link is dead."""
     inactivity_timeout_s: float = 0.0
-    """No message either way for so long: unbind (SMPP 3.4 section 7.2). 0: never, as a bind is meant to stay."""
+    """No message either way for so long: unbind (SMPP 3.4 section 7.2). 0: never, as a bind is meant to
+    stay."""
     bind_timeout_s: float = 10.0
     unbind_timeout_s: float = 10.0
     unbind_grace_s: float = 1.0

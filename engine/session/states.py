@@ -3,8 +3,9 @@
 SMPP 3.4 section 2.2 (session states) and table 2-1; SMPP 5.0 table 2-1 where 3.4 is silent. We are the ESME:
 `SENDS` is its column, `RECEIVES` the SMSC's. Read a row aloud: "in BOUND_TX the SMSC may send ...".
 
-Two states are ours. UNBINDING lies between an unbind, from either side, and its unbind_resp: no new requests, but
-those on their way are still answered. CLOSED is the end of the connection for any other cause.
+Two states are ours. UNBINDING lies between an unbind, from either side, and its unbind_resp: no new
+requests, but those on their way are still answered. CLOSED is the end of the connection for any other
+cause.
 
 Exceptions to the specification's table, on purpose:
  - DELIVER_SM is taken in BOUND_TX: some SMSCs deliver receipts on a transmitter bind.
@@ -89,7 +90,8 @@ AFTER_RECEIVING: Final[dict[State, dict[int, State]]] = {
     State.BOUND_TRX: {c.UNBIND: State.UNBINDING},
     State.UNBINDING: {c.UNBIND_RESP: State.UNBOUND},
 }
-"""Where the session goes when this PDU came (a bind_resp and an unbind_resp: when it was ours and ESME_ROK)."""
+"""Where the session goes when this PDU came (a bind_resp and an unbind_resp: when it was ours and
+ESME_ROK)."""
 
 BIND_COMMANDS: Final[dict[str, int]] = {
     "transceiver": c.BIND_TRANSCEIVER,

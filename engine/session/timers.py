@@ -23,7 +23,8 @@ class Due(enum.Enum):
 
 
 class Timers:
-    """When something is due. `state_deadline` limits the stay in a state that must not last (OPEN, UNBINDING)."""
+    """When something is due. `state_deadline` limits the stay in a state that must not last (OPEN,
+    UNBINDING)."""
 
     __slots__ = (
         "_config",

@@ -1,7 +1,7 @@
 """The window: requests not answered yet, by sequence number, and when they are given up.
 
-SMPP 3.4 sections 2.7 (windowing), 3.2 and 5.1.4 (sequence_number 1 to 0x7FFFFFFF). Pure, and plain dicts on purpose: the
-session's hot loops work on `tokens` directly.
+SMPP 3.4 sections 2.7 (windowing), 3.2 and 5.1.4 (sequence_number 1 to 0x7FFFFFFF). Pure, and plain dicts
+on purpose: the session's hot loops work on `tokens` directly.
 
 Deadlines are kept for a stretch of time, not for a request: a stretch collects what was sent within
 `granularity_s`, and expires as a whole that much after its first request would have. So a request is
@@ -36,7 +36,8 @@ class Window:
     """Sequence numbers and what waits for their answers.
 
     `tokens` are submit_sm, `requests` other requests with their command_id, `control` our own bind, unbind
-    and enquire_link (outside the window), `late` those given up whose answer may still come (`late_max` of them).
+    and enquire_link (outside the window), `late` those given up whose answer may still come (`late_max`
+    of them).
     """
 
     __slots__ = (
@@ -96,7 +97,8 @@ class Window:
         return taken
 
     def sent(self, first: int, last: int, now: float) -> None:
-        """Start the response timer of the sequence numbers from `first` to `last` (over the wrap, if need be)."""
+        """Start the response timer of the sequence numbers from `first` to `last` (over the wrap, if need
+        be)."""
         stretches = self._stretches
         if stretches and now < stretches[-1].closes_at:
             stretches[-1].last = last

@@ -35,12 +35,12 @@ _BINDS: Final[dict[str, type[BindTransceiver] | type[BindTransmitter] | type[Bin
 
 
 def match_run(data: bytes, pop: Callable[[int, Any], Any], responses: list[ResponseItem]) -> int:
-    """Match the run of submit_sm_resp at the front of `data` that are all of one length, ESME_ROK, well-formed
-    and ours; returns the octets dealt with.
+    """Match the run of submit_sm_resp at the front of `data` that are all of one length, ESME_ROK,
+    well-formed and ours; returns the octets dealt with.
 
-    A loaded SMSC sends little else, and such a run is cut by one C loop: a third of the time that framing each
-    takes. What breaks the run, and everything behind it, is left to `codecs.framing.split`. Each length is
-    compared, so a run never leaves the frames.
+    A loaded SMSC sends little else, and such a run is cut by one C loop: a third of the time that framing
+    each takes. What breaks the run, and everything behind it, is left to `codecs.framing.split`. Each
+    length is compared, so a run never leaves the frames.
     """
     length: int = _unpack_length(data)[0]
     run = _RUNS.get(length)
