@@ -1,0 +1,242 @@
+"""A whole node: store, carriers, intake, started in order and stopped in order.
+
+Every task lives in the group opened here. A stop drains: nothing more is taken, answers on the wire are waited for, the
+binds are unbound, what was learnt is written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from ..codecs import segment
+from ..codecs.errors import TextError
+from .clock import Clock, SystemClock
+from .config import CarrierConfig, Config
+from .dispatch.carrier import Carrier, Connector
+from .dispatch.prepare import CarrierRules, Preparer
+from .dispatch.router import Router
+from .feed import Feed
+from .intake.limits import Limits
+from .intake.server import DEFAULT_APP, Intake
+from .ledger.accept import BLOCK_MESSAGES_MAX, AcceptStage
+from .ledger.blocks import Block, Entry
+from .ledger.keys import PROCESS_EPOCH, CarrierKeys
+from .ledger.port import Store
+from .node import TodokeNode
+
+log = logging.getLogger("todoke")
+
+
+class DrainResult(msgspec.Struct, frozen=True):
+    """How a node stopped: `in_doubt` parts were on the wire without an answer; the next start takes them up."""
+
+    in_doubt: int
+
+
+class Engine:
+    """The parts of a node, wired together. `start` makes them run in a task group, `drain` stops them."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        connector_for: Callable[[CarrierConfig], Connector],
+    ) -> None:
+        self.config = config
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._connector_for = connector_for
+        self.apps = {app.uid: app.name for app in config.app} or None
+        self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
+        self.carriers: dict[str, Carrier] = {}
+        self.feeds: dict[str, Feed] = {}
+
+    async def start(self, group: TaskGroup) -> TodokeNode:
+        """Take the next epoch, make everything, start its tasks. Raises StoreError."""
+        stage = self._store.stage("start")
+        (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
+        self.epoch = int(epoch)
+        await self._claim(stage)
+        numbers = itertools.count(1)
+        router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
+        carrier_keys = {carrier.name: CarrierKeys(carrier.name) for carrier in self.config.carrier}
+        for app in self.app_names:
+            feed = self.feeds[app] = Feed(self._store, app)
+            await feed.load()
+        for config in self.config.carrier:
+            carrier = Carrier(
+                config,
+                self._store,
+                self._clock,
+                self._rng,
+                self._connector_for(config),
+                epoch=self.epoch,
+                mint=lambda: f"{self.epoch:x}-r{next(numbers):x}",
+                elsewhere=partial(self._elsewhere, router),
+                other_keys=carrier_keys.__getitem__,
+                app_for=lambda _to: self.app_names[0],
+            )
+            self.carriers[config.name] = carrier
+            carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
+        accept = AcceptStage(
+            self._store,
+            carrier_keys,
+            self._clock,
+            epoch=self.epoch,
+            ref_ttl_s=self.config.intake.ref_ttl_s,
+            block_messages={c.name: _block_messages(c) for c in self.config.carrier},
+            reference_max={c.name: 255 if c.concat == "udh8" else 65_535 for c in self.config.carrier},
+            on_block=self._made,
+        )
+        accept.queued_messages = await self._queued(stage, carrier_keys)
+        for carrier in self.carriers.values():
+            carrier.recorder.on_closed = partial(_closed, accept)
+        rules = {name: _rules(carrier) for name, carrier in self.carriers.items()}
+        node = TodokeNode(
+            self.config,
+            self._clock,
+            self._store,
+            accept,
+            Preparer(router, rules),
+            self.carriers,
+            self.feeds,
+            self.epoch,
+        )
+        for carrier in self.carriers.values():
+            await group.start(carrier.run)
+        for feed in self.feeds.values():
+            group.start_soon(feed.run)
+        group.start_soon(accept.run)
+        return node
+
+    async def _claim(self, stage: object) -> None:
+        """Write our epoch on every carrier and slot: an older process sees it at its next take, and stops."""
+        claims = self._store.stage("claim")
+        commands: list[tuple[bytes | str | int, ...]] = []
+        for config in self.config.carrier:
+            keys = CarrierKeys(config.name)
+            commands.append(("SET", keys.epoch, self.epoch))
+            commands += [("SET", keys.slot(slot + 1), self.epoch) for slot in range(config.binds)]
+        await claims.commit(commands)
+
+    async def _queued(self, stage: object, carriers: dict[str, CarrierKeys]) -> int:
+        reading = self._store.stage("queued")
+        values = await reading.read([("GET", key) for keys in carriers.values() for key in keys.queued.values()])
+        return sum(int(value or 0) for value in values)
+
+    def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
+        self.carriers[carrier].made(block, payloads)
+
+    def _told(self, app: str, count: int) -> None:
+        feed = self.feeds.get(app)
+        if feed is not None:
+            feed.told(count)
+
+    def _elsewhere(self, router: Router, entry: Entry, app: str, tried: list[str]) -> tuple[str, Entry] | None:
+        """The next carrier of the route that takes this message, and the message cut by its rules."""
+        for name in router.choose(entry.to):
+            if name in tried or name not in self.carriers:
+                continue
+            carrier = self.carriers[name]
+            moved = msgspec.structs.replace(entry)
+            try:
+                moved.parts = len(carrier.maker.segmented(entry).parts)
+            except TextError:
+                continue
+            return name, moved
+        return None
+
+    async def drain(self, drain_s: float) -> DrainResult:
+        """Stop every carrier; what stays without an answer is in doubt."""
+        results: list[int] = []
+
+        async def one(carrier: Carrier) -> None:
+            results.append(await carrier.drain(drain_s))
+
+        async with anyio.create_task_group() as group:
+            for carrier in self.carriers.values():
+                group.start_soon(one, carrier)
+        return DrainResult(sum(results))
+
+
+def _closed(accept: AcceptStage, messages: int) -> None:
+    accept.queued_messages -= messages
+
+
+def _block_messages(config: CarrierConfig) -> int:
+    """At most one second of the carrier's rate."""
+    return min(BLOCK_MESSAGES_MAX, max(1, int(config.rate))) if config.rate else BLOCK_MESSAGES_MAX
+
+
+def _rules(carrier: Carrier) -> CarrierRules:
+    rules = carrier.maker.rules
+    plain = rules.alphabets[0] == "gsm7" and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
+    return CarrierRules(rules, carrier.config.sender, plain)
+
+
+def tcp_connector_for(config: CarrierConfig) -> Connector:
+    """Real connections to a carrier's hosts."""
+    from .session.connect import TlsConfig, tcp_connector
+
+    tls = TlsConfig(ca_file=config.tls_ca_file, server_name=config.tls_server_name) if config.tls else None
+    return tcp_connector(config.hosts, tls)
+
+
+@contextlib.asynccontextmanager
+async def open_store(config: Config) -> AsyncIterator[Store]:
+    """The configured message store, its server started if it is the embedded one. Raises StoreError."""
+    from .ledger.embedded import embedded_server
+    from .ledger.redis_store import RedisStore
+
+    async with contextlib.AsyncExitStack() as stack:
+        url = config.redis.url
+        if url == "embedded":
+            url = await stack.enter_async_context(
+                embedded_server(Path(config.node.data), config.redis.server_binary)
+            )
+        yield await stack.enter_async_context(RedisStore(url, durability=config.redis.durability))
+
+
+async def run_node(
+    config: Config, *, ready: Callable[[], None] | None = None, stop: anyio.Event | None = None
+) -> DrainResult:
+    """Run a node until `stop` is set (or the task is cancelled), then drain. Raises StoreError, SocketError."""
+    stop = stop or anyio.Event()
+    began = time.monotonic()
+    async with open_store(config) as store, anyio.create_task_group() as group:
+        engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for)
+        node = await engine.start(group)
+        intake = Intake(node, Limits(
+            credit_messages=config.intake.credit_messages, frame_octets_max=config.intake.frame_octets_max
+        ))
+        node.intake_statistics = intake.statistics
+        serving = anyio.CancelScope()
+
+        async def serve(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+            with serving:
+                await intake.serve(config.intake.socket, engine.apps, task_status=task_status)
+
+        await group.start(serve)
+        log.info("listening on %s after %.3f s", config.intake.socket, time.monotonic() - began)
+        if ready is not None:
+            ready()
+        await stop.wait()
+        node.stopping = True
+        result = await engine.drain(config.node.drain_s)
+        serving.cancel()
+        group.cancel_scope.cancel()
+    return result

@@ -1,0 +1,324 @@
+"""What becomes due on one carrier: blocks to release into a lane, blocks to finish, orphans to forget.
+
+One task sleeps until the next deadline of `{c}:due`. A release is guarded by the block's journal (watched, then
+written), so that of two processes only one puts a block into a lane. Finishing forgets what ended more than
+`history_s` ago: body entries, journal facts, index fields; a block with a few survivors is rewritten in place, so one
+missing receipt does not pin five hundred messages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+
+from ..bell import Bell
+from ..clock import Clock
+from ..config import CarrierConfig
+from ..ledger import blocks
+from ..ledger.accept import finish_member
+from ..ledger.durable import Applied, DurableStage
+from ..ledger.events import publish
+from ..ledger.keys import CarrierKeys
+from ..ledger.port import StoreError
+from ..receipts.correlation import Batch
+from ..receipts.fields import candidates, decode_parked, index_key, is_final, joined, origin_of, since_s
+
+log = logging.getLogger("todoke.due")
+
+DUE_AT_ONCE_MAX: Final = 64
+LONGEST_SLEEP_S: Final = 60.0
+ERROR_PAUSE_S: Final = 0.5
+RECHECK_MIN_S: Final = 1.0
+HDEL_CHUNK: Final = 4_000
+ORPHAN_SCAN_COUNT: Final = 500
+ORPHAN_SWEEP_S: Final = 300.0
+
+
+class DueStage:
+    """Owns the due stage's connection. `run()` is its one task."""
+
+    def __init__(
+        self, config: CarrierConfig, keys: CarrierKeys, stage: DurableStage, clock: Clock, *, epoch: int
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._stage = stage
+        self._clock = clock
+        self._epoch = epoch
+        self._next_ms: float = 0
+        self._bell = Bell()
+        self._sweep_at_ms = 0
+        self.on_released: Callable[[], None] = lambda: None
+        self.on_events: Callable[[str, int], None] = lambda app, n: None
+        self.forgotten = 0
+
+    def notice(self, at_ms: int) -> None:
+        """Something was scheduled for `at_ms`: wake earlier if need be."""
+        if at_ms < self._next_ms:
+            self._next_ms = at_ms
+            self._bell.ring()
+
+    async def run(self) -> None:
+        """The stage's task, until cancelled."""
+        while True:
+            now_ms = self._clock.wall() * 1000
+            if now_ms < self._next_ms:
+                await self._bell.wait(min(LONGEST_SLEEP_S, (self._next_ms - now_ms) / 1000))
+                continue
+            try:
+                await self._turn(int(now_ms))
+            except StoreError as error:
+                log.info("%s: due work waits for the message store: %s", self._config.name, error)
+                await anyio.sleep(ERROR_PAUSE_S)
+
+    async def _turn(self, now_ms: int) -> None:
+        self._next_ms = float("inf")
+        (found, ahead) = await self._stage.read(
+            [
+                ("ZRANGEBYSCORE", self._keys.due, "-inf", now_ms, "LIMIT", 0, DUE_AT_ONCE_MAX),
+                ("ZRANGEBYSCORE", self._keys.due, f"({now_ms}", "+inf", "WITHSCORES", "LIMIT", 0, 1),
+            ]
+        )
+        if ahead:
+            self.notice(int(float(ahead[1])))
+        released = False
+        for member in found:
+            kind, _, rest = member.decode().partition(":")
+            if kind == "r":
+                lane, _, block_id = rest.partition(":")
+                await self._release(member, lane, block_id)
+                released = True
+            else:
+                await self._finish(member, rest, now_ms)
+        if released:
+            self.on_released()
+        if now_ms >= self._sweep_at_ms:
+            self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)
+            await self._sweep_orphans(now_ms // 1000)
+        if len(found) == DUE_AT_ONCE_MAX:
+            self.notice(now_ms)
+
+    async def _release(self, member: bytes, lane: str, block_id: str) -> None:
+        journal = self._keys.journal(block_id)
+        (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], (journal,))
+        if score is None:
+            await self._stage.unwatch()
+            return
+        mark = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1))
+        await self._stage.commit(
+            [
+                ("ZREM", self._keys.due, member),
+                ("RPUSHX", journal, mark),
+                ("XADD", self._keys.lanes[lane], "*", b"b", block_id),
+            ]
+        )
+
+    # -- the end of a block ----------------------------------------------------------------------------
+
+    async def _finish(self, member: bytes, block_id: str, now_ms: int) -> None:
+        """Forget what of this block is over; look again later if anything is not."""
+        keys = self._keys
+        journal = keys.journal(block_id)
+        body, records = await self._stage.read(
+            [("GET", keys.block(block_id)), ("LRANGE", journal, 0, -1)], (journal, keys.receipts_version)
+        )
+        if body is None:
+            await self._stage.commit([("ZREM", keys.due, member), ("UNLINK", journal)])
+            return
+        block = blocks.decode_block(body)
+        progress = blocks.fold(records)
+        ids = [index_key(raw.encode("latin-1")) for raw in progress.sent.values() if raw]
+        values: list[bytes | None] = []
+        if ids:
+            (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
+        index = dict(zip(ids, values, strict=True))
+        look = _Look(self._config, block, progress, index, now_ms, await self._alive_elsewhere(progress))
+        batch = Batch(
+            self._config.name,
+            now_ms,
+            {key: value for key, value in index.items() if value is not None},
+            self._config.multipart_receipts == "one",
+        )
+        await self._time_out(look, batch)
+        commands: list[tuple[Any, ...]] = []
+        if batch.changed:
+            commands.append(("HSET", keys.receipts, *[e for pair in batch.changed.items() for e in pair]))
+        if batch.changed_multi:
+            commands.append(("HSET", keys.multi, *[e for pair in batch.changed_multi.items() for e in pair]))
+        for app, told in batch.events.items():
+            commands += publish(app, told)
+        if commands:
+            commands.append(("INCR", keys.receipts_version))
+        commands += look.forget(keys, member, self._epoch)
+        replies = await self._stage.commit(commands)
+        if replies is None:
+            self.notice(now_ms)
+            return
+        if not isinstance(replies, Applied):
+            for app, told in batch.events.items():
+                self.on_events(app, len(told))
+        self.forgotten += len(look.over)
+        if look.next_ms:
+            self.notice(look.next_ms)
+
+    async def _alive_elsewhere(self, progress: blocks.Progress) -> set[int]:
+        """Entries that went on in another block which is still kept: their way there must stay readable."""
+        moved = [(position, where) for position, (kind, _, where) in progress.ended.items() if kind == blocks.MOVED]
+        if not moved:
+            return set()
+        asked: list[tuple[Any, ...]] = []
+        for _, where in moved:
+            carrier, block_id, _ = blocks.split_message_id(where)
+            asked.append(("EXISTS", CarrierKeys(carrier).block(block_id)))
+        replies = await self._stage.read(asked)
+        return {position for (position, _), there in zip(moved, replies, strict=True) if there}
+
+    async def _time_out(self, look: _Look, batch: Batch) -> None:
+        for key in look.overdue:
+            batch.time_out(key)
+        if batch.long:
+            names = list({batch.message_id(origin) for origin, _, _ in batch.long})
+            (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
+            batch.multi = dict(zip(names, tables, strict=True))
+            batch.finish_long()
+
+    # -- orphans -----------------------------------------------------------------------------------------
+
+    async def _sweep_orphans(self, now_s: int) -> None:
+        """Forget receipts that found no message within orphan_ttl_s."""
+        cursor: bytes | int = 0
+        while True:
+            ((cursor, pairs),) = await self._stage.read(
+                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)]
+            )
+            oldest = now_s - self._config.orphan_ttl_s
+            gone = [
+                key
+                for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+                if all(parked.came_s < oldest for parked in decode_parked(value))
+            ]
+            if gone:
+                log.warning("%s: %d receipts never found their message", self._config.name, len(gone))
+                await self._stage.commit([("HDEL", self._keys.orphans, *gone)])
+            if int(cursor) == 0:
+                return
+
+
+class _Look:
+    """Which entries of a block are over, which receipts are overdue, and when to look again."""
+
+    def __init__(
+        self,
+        config: CarrierConfig,
+        block: blocks.Block,
+        progress: blocks.Progress,
+        index: dict[bytes, bytes | None],
+        now_ms: int,
+        alive_elsewhere: set[int],
+    ) -> None:
+        self.block = block
+        self.progress = progress
+        self.over: list[int] = []
+        self.overdue: list[bytes] = []
+        self.next_ms = 0
+        self._index = index
+        now_s = now_ms // 1000
+        history_s = config.history_s
+        by_entry: dict[int, list[bytes]] = {}
+        for (entry_index, _part), raw in progress.sent.items():
+            if raw:
+                by_entry.setdefault(entry_index, []).append(index_key(raw.encode("latin-1")))
+        self._by_entry = by_entry
+        oldest_wait = 0
+        for position, entry in enumerate(block.entries):
+            if entry is None:
+                continue
+            waits = False
+            recent = position in alive_elsewhere
+            for key in by_entry.get(position, ()):
+                value = index.get(key)
+                if value is None:
+                    continue
+                mine = [each for each in candidates(value) if _is_of(each, block.block_id, position)]
+                for each in mine:
+                    if not is_final(each):
+                        if now_s - since_s(each) >= config.receipt_timeout_s:
+                            self.overdue.append(key)
+                            recent = True
+                        else:
+                            waits = True
+                            oldest_wait = min(oldest_wait or since_s(each), since_s(each))
+                    elif now_s - since_s(each) < history_s:
+                        recent = True
+            if not waits and not recent:
+                self.over.append(position)
+        if len(self.over) < sum(entry is not None for entry in block.entries):
+            pause_s = max(RECHECK_MIN_S, history_s)
+            if oldest_wait:
+                # Wait longer the longer the missing ones have been missing: each look reads the whole block.
+                pause_s = max(pause_s, min((now_s - oldest_wait) / 2, oldest_wait + config.receipt_timeout_s - now_s))
+            self.next_ms = now_ms + int(pause_s * 1000)
+
+    def forget(self, keys: CarrierKeys, member: bytes, epoch: int) -> list[tuple[Any, ...]]:
+        """The commands that remove what is over, whole or entry by entry."""
+        block = self.block
+        commands: list[tuple[Any, ...]] = []
+        over = set(self.over)
+        gone: list[bytes] = []
+        kept: list[bytes] = []
+        for position in self.over:
+            for key in self._by_entry.get(position, ()):
+                value = self._index.get(key)
+                if value is None:
+                    continue
+                others = [each for each in candidates(value) if not _is_of(each, block.block_id, position)]
+                if others:
+                    kept += [key, joined(others)]
+                else:
+                    gone.append(key)
+        for start in range(0, len(gone), HDEL_CHUNK):
+            commands.append(("HDEL", keys.receipts, *gone[start : start + HDEL_CHUNK]))
+        if kept:
+            commands.append(("HSET", keys.receipts, *kept))
+        tables = [
+            blocks.message_id(keys.name, block.block_id, position, block.entries[position])
+            for position in self.over
+            if (entry := block.entries[position]) is not None and entry.parts > 1 and not self._moved(position)
+        ]
+        if tables:
+            commands.append(("HDEL", keys.multi, *tables))
+        journal = keys.journal(block.block_id)
+        if not self.next_ms:
+            commands += [("ZREM", keys.due, member), ("UNLINK", keys.block(block.block_id), journal)]
+            return commands
+        commands.append(("ZADD", keys.due, self.next_ms, finish_member(block.block_id)))
+        if self.over:
+            block.entries = [None if position in over else entry for position, entry in enumerate(block.entries)]
+            sent = {key: raw for key, raw in self.progress.sent.items() if key[0] not in over}
+            record = blocks.Record(
+                blocks.FORMAT,
+                epoch,
+                self.progress.grant,
+                [index for index, _ in sent],
+                [part for _, part in sent],
+                list(sent.values()),
+                [(index, *end) for index, end in self.progress.ended.items() if index not in over],
+            )
+            commands += [
+                ("SET", keys.block(block.block_id), blocks.encode(block)),
+                ("DEL", journal),
+                ("RPUSH", journal, blocks.encode(record)),
+            ]
+        return commands
+
+    def _moved(self, position: int) -> bool:
+        end = self.progress.ended.get(position)
+        return end is not None and end[0] == blocks.MOVED
+
+
+def _is_of(value: bytes, block_id: str, position: int) -> bool:
+    origin = origin_of(value)
+    return origin.block_id == block_id and origin.index == position

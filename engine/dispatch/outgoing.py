@@ -1,0 +1,291 @@
+"""What one carrier account has in hand, and the pump that gives granted parts to binds with room at the carrier's pace.
+
+Synchronous: it is called when a bind has room, a grant became durable, or the pace allows more. Three limits meet
+here, and each is asked before a part leaves: the grant (durable permission), the window (unanswered requests of a
+bind) and the pace (parts in a sliding second of the account).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ...codecs import segment
+from ...codecs.errors import TextError
+from ..clock import Clock
+from ..ledger import blocks
+from ..ledger.keys import LANES
+from . import hours
+from .bodies import BodyMaker
+from .pacing import Pacer
+from .runs import LongMessage, Run, parts_to_send
+
+log = logging.getLogger("todoke.dispatch")
+
+Token = tuple[Run, int, int]
+"""run, entry index, part: what a bind gives back with an answer."""
+
+NOT_NOW: Final = 0
+"""Kind of a skipped entry that may be sent later, beside the kinds of blocks.py."""
+
+
+class SendingBind(Protocol):
+    """What the pump needs of a bind."""
+
+    name: str
+
+    @property
+    def window_free(self) -> int: ...
+
+    def submit(self, bodies: list[bytes], tokens: list[Token]) -> None: ...
+
+
+class Outgoing:
+    """The runs of one carrier account in this process, and its pump."""
+
+    def __init__(self, maker: BodyMaker, pacer: Pacer, clock: Clock, on_skip: Callable[[], None]) -> None:
+        self.maker = maker
+        self.pacer = pacer
+        self.clock = clock
+        self.runs: dict[str, Run] = {}
+        self.lanes: dict[str, deque[Run]] = {lane: deque() for lane in LANES}
+        self.binds: list[SendingBind] = []
+        """Binds that may send, in the order in which the next part is offered."""
+        self.waiting_long: deque[LongMessage] = deque()
+        """Messages in parts whose bind was lost: they go on over another one."""
+        self.begun_long: dict[str, deque[LongMessage]] = {}
+        self.skips: list[tuple[Run, int, int, int]] = []
+        """run, index, kind (or NOT_NOW), when it may be sent (ms): for the recorder."""
+        self.paused_until = 0.0
+        """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
+        self.pace_wait_until: float | None = None
+        """Set when only the pace (or a pause) holds parts back: call `pump` then."""
+        self.parts_sent = 0
+        self.stopping = False
+        """A clean stop: only messages already begun go on."""
+        self._on_skip = on_skip
+
+    def add(self, run: Run) -> None:
+        """A block was taken: its entries wait for a grant."""
+        self.runs[run.block_id] = run
+        if run.next < len(run.entries):
+            self.lanes[run.lane].append(run)
+
+    def ungranted(self) -> int:
+        """Entries in hand that are not granted yet: the measure of whether to take another block."""
+        return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
+
+    def pump(self) -> None:
+        """Write as much as grants, windows and pace allow."""
+        self.pace_wait_until = None
+        if not self.binds:
+            return
+        now = self.clock.monotonic()
+        if now < self.paused_until:
+            self.pace_wait_until = self.paused_until
+            return
+        allowed = self.pacer.available(now)
+        now_ms = int(self.clock.wall() * 1000)
+        blocked = False
+        for bind in self.binds:
+            room = bind.window_free
+            if room <= 0:
+                continue
+            if allowed <= 0:
+                blocked = True
+                break
+            bodies: list[bytes] = []
+            tokens: list[Token] = []
+            count = min(room, allowed)
+            self._gather(bind, count, bodies, tokens, now_ms)
+            if bodies:
+                self.pacer.took(len(bodies), now)
+                allowed -= len(bodies)
+                self.parts_sent += len(bodies)
+                bind.submit(bodies, tokens)
+                blocked = allowed <= 0
+        if blocked and self._has_usable():
+            self.pace_wait_until = self.pacer.next_at(now)
+        if len(self.binds) > 1:
+            self.binds.append(self.binds.pop(0))
+        if self.skips:
+            self._on_skip()
+
+    def lost(self, bind: SendingBind) -> None:
+        """A bind may not send any more; begun messages go on over another."""
+        if bind in self.binds:
+            self.binds.remove(bind)
+        begun = self.begun_long.pop(bind.name, None)
+        if begun:
+            self.waiting_long.extend(begun)
+
+    def has_begun(self) -> bool:
+        """Messages in parts of which some are still to be written."""
+        return bool(self.waiting_long) or any(self.begun_long.values())
+
+    def _has_usable(self) -> bool:
+        return (
+            any(run.next < run.usable for lane in self.lanes.values() for run in lane)
+            or bool(self.waiting_long)
+            or any(self.begun_long.values())
+        )
+
+    def _gather(
+        self, bind: SendingBind, count: int, bodies: list[bytes], tokens: list[Token], now_ms: int
+    ) -> None:
+        """Collect up to `count` granted parts for one bind."""
+        begun = self.begun_long.get(bind.name)
+        if begun:
+            count -= self._continue_long(begun, count, bodies, tokens)
+        while self.waiting_long and count > 0:
+            moved = self.begun_long.setdefault(bind.name, deque())
+            moved.append(self.waiting_long.popleft())
+            count -= self._continue_long(moved, count, bodies, tokens)
+        if self.stopping:
+            return
+        for lane in LANES:
+            runs = self.lanes[lane]
+            while runs and count > 0:
+                run = runs[0]
+                count = self._from_run(run, bind, count, bodies, tokens, now_ms)
+                if run.next >= len(run.entries):
+                    runs.popleft()
+                elif run.next >= run.usable:
+                    if len(runs) > 1 and any(other.next < other.usable for other in runs):
+                        runs.rotate(-1)
+                        continue
+                    break
+
+    def _from_run(
+        self, run: Run, bind: SendingBind, count: int, bodies: list[bytes], tokens: list[Token], now_ms: int
+    ) -> int:
+        """The hot loop: granted entries of one run, until `count` parts are collected. Returns what is left of it."""
+        entries, payloads = run.entries, run.payloads
+        skip = run.skip
+        index, stop = run.next, run.usable
+        sender: str | None = None
+        body = None
+        while index < stop and count > 0:
+            entry = entries[index]
+            if entry is None or (skip and index in skip):
+                index += 1
+                continue
+            if entry.parts == 1 and entry.extra is None and not entry.expires_ms:
+                payload = payloads[index] if payloads else None
+                if payload is None and type(entry.text) is str:
+                    payload = self._simple_payload(entry.text)
+                if payload is not None:
+                    if entry.sender != sender:
+                        sender = entry.sender
+                        body = self.maker.template(sender).body
+                    assert body is not None
+                    bodies.append(body(entry.to.encode(), self._gsm7_coding, payload))
+                    tokens.append((run, index, 0))
+                    index += 1
+                    count -= 1
+                    continue
+            count -= self._slow_entry(run, index, entry, bind, count, bodies, tokens, now_ms)
+            index += 1
+        run.next = index
+        return count
+
+    @property
+    def _gsm7_coding(self) -> int:
+        return self.maker.rules.gsm7_data_coding
+
+    def _simple_payload(self, text: str) -> bytes | None:
+        if self.maker.rules.alphabets[0] == "gsm7" and self.maker.rules.units_single is None:
+            return segment.single(text)
+        return None
+
+    def _slow_entry(
+        self,
+        run: Run,
+        index: int,
+        entry: blocks.Entry,
+        bind: SendingBind,
+        count: int,
+        bodies: list[bytes],
+        tokens: list[Token],
+        now_ms: int,
+    ) -> int:
+        """Anything that is not one plain part. Returns how many parts were collected."""
+        if entry.expires_ms and entry.expires_ms <= now_ms:
+            self.skips.append((run, index, blocks.EXPIRED, 0))
+            return 0
+        window = entry.extra.window if entry.extra is not None else None
+        if window is not None:
+            opens_ms, _ = hours.span(window, now_ms)
+            if opens_ms > now_ms:
+                self.skips.append((run, index, NOT_NOW, opens_ms))
+                return 0
+        try:
+            made = self.maker.bodies(entry, now_ms)
+        except TextError as error:
+            log.error("%s entry %d no longer fits the carrier's rules: %s", run.block_id, index, error.code)
+            made = {}
+        if not made:
+            self.skips.append((run, index, blocks.FAILED, 0))
+            return 0
+        if entry.parts == 1:
+            bodies.append(made[0])
+            tokens.append((run, index, 0))
+            return 1
+        message = LongMessage(run, index, made)
+        run.long[index] = message
+        begun = self.begun_long.setdefault(bind.name, deque())
+        begun.append(message)
+        return self._continue_long(begun, count, bodies, tokens)
+
+    def _continue_long(
+        self, begun: deque[LongMessage], count: int, bodies: list[bytes], tokens: list[Token]
+    ) -> int:
+        """Further parts of messages that this bind has begun; all parts of a message go over one bind."""
+        sent = 0
+        while begun and sent < count:
+            message = begun[0]
+            if message.failed:
+                message.todo.clear()
+            while message.todo and sent < count:
+                part = message.todo.pop(0)
+                bodies.append(message.bodies[part])
+                tokens.append((message.run, message.index, part))
+                message.outstanding.add(part)
+                sent += 1
+            if message.todo:
+                break
+            begun.popleft()
+        return sent
+
+
+def grant_more(outgoing: Outgoing, budget: int) -> tuple[list[Run], int]:
+    """Raise the grants of waiting runs by up to `budget` parts, urgent lanes first.
+
+    Returns the runs whose grant was raised and the parts granted. At least one message is granted when the budget is
+    positive, even if it has more parts than that: a window of 1 must still pass a message of ten parts.
+    """
+    raised: list[Run] = []
+    granted = 0
+    for lane in LANES:
+        for run in outgoing.lanes[lane]:
+            if granted >= budget:
+                return raised, granted
+            entries = run.entries
+            grant, stop = run.grant, len(entries)
+            before = grant
+            if not run.has_long and not run.skip:
+                step = min(stop - grant, budget - granted)
+                grant += step
+                granted += step
+            else:
+                while grant < stop and granted < budget:
+                    entry = entries[grant]
+                    if entry is not None and grant not in run.skip:
+                        granted += parts_to_send(entry)
+                    grant += 1
+            if grant != before:
+                run.grant = grant
+                raised.append(run)
+    return raised, granted

@@ -1,0 +1,76 @@
+"""How many parts may be written now, so that no sliding second ever holds more than the contract. Pure.
+
+A carrier counts what arrives in any second, not a bucket with bursts: a bucket that allows 500 at once after a quiet
+time and 500 more in the same second breaks a contract of 500. So what was written is remembered in spans of a
+twentieth of a second, a full second plus one span is summed, and no span takes more than its share of the rate: the
+line is even, and a carrier that counts shorter windows than a second is content too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+from typing import Final
+
+SPANS_PER_SECOND: Final = 20
+SPAN_S: Final = 1 / SPANS_PER_SECOND
+UNLIMITED: Final = 1 << 30
+
+
+class Pacer:
+    """The pace of one carrier account in parts per second; `rate` 0 = unlimited. Times in seconds, monotonic."""
+
+    __slots__ = ("_sent", "_share", "_total", "rate")
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._share = max(1, ceil(rate / SPANS_PER_SECOND))
+        self._sent: deque[tuple[int, int]] = deque()
+        self._total = 0
+
+    def available(self, now: float) -> int:
+        """Parts that may be written at `now`."""
+        if not self.rate:
+            return UNLIMITED
+        span = self._forget(now)
+        here = self._sent[-1][1] if self._sent and self._sent[-1][0] == span else 0
+        return max(0, min(int(self.rate) - self._total if self.rate >= 1 else 1 - self._total, self._share - here))
+
+    def took(self, parts: int, now: float) -> None:
+        """`parts` were handed to a socket at `now`."""
+        if not self.rate:
+            return
+        span = self._forget(now)
+        if self._sent and self._sent[-1][0] == span:
+            self._sent[-1] = (span, self._sent[-1][1] + parts)
+        else:
+            self._sent.append((span, parts))
+        self._total += parts
+
+    def next_at(self, now: float) -> float:
+        """When `available` is next above zero (now, if it is)."""
+        if self.available(now) > 0:
+            return now
+        span = int(now * SPANS_PER_SECOND)
+        if self._total < self.rate:
+            return (span + 1) * SPAN_S
+        return (self._sent[0][0] + self._memory() + 1) * SPAN_S
+
+    def used_last_second(self, now: float) -> int:
+        """Parts written in the last second (rounded up to whole spans)."""
+        if not self.rate:
+            return 0
+        self._forget(now)
+        return self._total
+
+    def _memory(self) -> int:
+        """Spans remembered: a second, or for a rate below one a second the time that one part is worth."""
+        return SPANS_PER_SECOND if self.rate >= 1 else ceil(SPANS_PER_SECOND / self.rate)
+
+    def _forget(self, now: float) -> int:
+        span = int(now * SPANS_PER_SECOND)
+        oldest = span - self._memory()
+        sent = self._sent
+        while sent and sent[0][0] < oldest:
+            self._total -= sent.popleft()[1]
+        return span

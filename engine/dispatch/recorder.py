@@ -1,0 +1,673 @@
+"""The record stage of one carrier: answers, doubts and skips become facts, and facts carry the next grant.
+
+One write is in flight at a time; everything learnt meanwhile is the next one. A turn is one MULTI: journal records with
+grants, the receipt index, blocks for what is to be sent again, the events that tell the apps, and the end of blocks.
+A crash leaves a turn either whole or undone; undone means the parts concerned are below a grant and without a fact:
+in doubt, and handled as such by the next owner.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ..bell import Bell
+from ..clock import Clock
+from ..config import CarrierConfig
+from ..ledger import blocks
+from ..ledger.accept import finish_member, make_block
+from ..ledger.blocks import Entry, Extra
+from ..ledger.durable import Applied, DurableStage
+from ..ledger.events import Told, publish
+from ..ledger.keys import GROUP, CarrierKeys
+from ..receipts.fields import DESTINATION_DIGITS, candidates, index_key, joined
+from . import retry
+from .outgoing import NOT_NOW, Outgoing, Token, grant_more
+from .runs import IN_DOUBT, OK, LongMessage, Run, parts_to_send
+
+log = logging.getLogger("todoke.record")
+
+TURN_ANSWERS_MAX: Final = 4_000
+DOUBTS_REMEMBERED_MAX: Final = 100_000
+WHITE: Final = b" \t\r\n\0"
+LATER_GRAIN_MS: Final = 250
+"""What is sent again within the same quarter of a second shares a block."""
+
+NO_MESSAGE_ID: Final = ("no_message_id", None, None)
+"""The SMSC took it and gave no id: no receipt can ever be matched."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Answer = tuple[Token, int, int, bytes, int]
+Elsewhere = Callable[[Entry, str, list[str]], tuple[str, Entry] | None]
+"""(entry, its app, carriers tried) -> another carrier and the entry as that one takes it, or None."""
+
+
+class Recorder:
+    """Owns the record stage's connection and every run's unrecorded facts. `run()` is its one task."""
+
+    def __init__(
+        self,
+        config: CarrierConfig,
+        keys: CarrierKeys,
+        stage: DurableStage,
+        outgoing: Outgoing,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        epoch: int,
+        mint: Callable[[], str],
+        elsewhere: Elsewhere,
+        other_keys: Callable[[str], CarrierKeys],
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._stage = stage
+        self._outgoing = outgoing
+        self._clock = clock
+        self._rng = rng
+        self._epoch = epoch
+        self._mint = mint
+        self._elsewhere = elsewhere
+        self._other_keys = other_keys
+        self._answers: list[Answer] = []
+        self._late: list[Answer] = []
+        self._doubts: list[Token] = []
+        self._cancels: list[tuple[Run, int, Callable[[bool], None]]] = []
+        self._grants_wanted = False
+        self._ended_runs: list[Run] = []
+        """Runs found to have nothing left to send: their end is still to be recorded."""
+        self._moved_doubts: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
+        self.bell = Bell()
+        self.granted_open = 0
+        """Parts granted and without a recorded outcome, over all runs."""
+        self.windows = 0
+        """Sum of the windows of the binds that may send; grants never exceed twice this."""
+        self.stopping = False
+        """A clean stop: no new grants."""
+        self.busy = False
+        self.counts: dict[str, int] = {
+            "sent": 0, "refused": 0, "retried": 0, "in_doubt": 0, "resolved_late": 0, "expired": 0, "cancelled": 0,
+        }
+        self.after_turn: Callable[[], None] = lambda: None
+        """Called when grants became usable."""
+        self.on_events: Callable[[str, int], None] = lambda app, n: None
+        self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
+        self.on_due: Callable[[int], None] = lambda at_ms: None
+        self.on_closed: Callable[[int], None] = lambda messages: None
+
+    # -- what the binds and the pump hand in -----------------------------------------------------------
+
+    def answered(self, items: list[Answer]) -> None:
+        self._answers += items
+        self.bell.ring()
+
+    def answered_late(self, items: list[Answer]) -> None:
+        self._late += items
+        self.bell.ring()
+
+    def doubted(self, tokens: list[Token]) -> None:
+        self._doubts += tokens
+        self.bell.ring()
+
+    def lower_grants(self) -> None:
+        """A clean stop: what was granted and never given to a bind is granted no more, so nobody doubts it later."""
+        self.stopping = True
+        for lane in self._outgoing.lanes.values():
+            for run in lane:
+                if run.grant > run.next:
+                    run.grant = run.usable = run.next
+                    self._ended_runs.append(run)
+        self.bell.ring()
+
+    def cancel(self, run: Run, index: int, done: Callable[[bool], None]) -> None:
+        self._cancels.append((run, index, done))
+        self.bell.ring()
+
+    def want_grants(self) -> None:
+        self._grants_wanted = True
+        self.bell.ring()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be recorded."""
+        waiting = self._answers or self._late or self._doubts or self._ended_runs or self._outgoing.skips
+        return not (self.busy or waiting)
+
+    async def run(self) -> None:
+        """The stage's task, until cancelled."""
+        while True:
+            await self.bell.wait()
+            self.busy = True
+            try:
+                await self.turn()
+            finally:
+                self.busy = False
+
+    # -- one turn --------------------------------------------------------------------------------------
+
+    async def turn(self) -> None:
+        """Record what is known now and grant what may follow."""
+        work = _Turn(self._keys, int(self._clock.wall() * 1000))
+        answers = self._answers
+        if len(answers) > TURN_ANSWERS_MAX:
+            self._answers = answers[TURN_ANSWERS_MAX:]
+            answers = answers[:TURN_ANSWERS_MAX]
+            self.bell.ring()
+        else:
+            self._answers = []
+        ended, self._ended_runs = self._ended_runs, []
+        for run in ended:
+            work.touch(run)
+        if answers:
+            self._take_answers(work, answers)
+        if self._doubts:
+            doubts, self._doubts = self._doubts, []
+            for run, index, part in doubts:
+                self._part_failed(work, run, index, part, IN_DOUBT)
+        if self._outgoing.skips:
+            self._take_skips(work)
+        if self._late:
+            late, self._late = self._late, []
+            self._take_late(work, late)
+        cancelled = self._take_cancels(work)
+        fresh = [run for lane in self._outgoing.lanes.values() for run in lane if run.fresh]
+        raised = self._grant(work)
+        if not (work.dirty or work.commands or work.events or work.rx or work.later or fresh):
+            for done, result in cancelled:
+                done(result)
+            return
+        closed, replies, reads = await self._write(work, fresh)
+        self.granted_open -= work.resolved_parts
+        for run in raised:
+            run.usable = run.grant
+        for run, position in reads:
+            self._first_look(run, None if isinstance(replies, Applied) else replies[position])
+        if isinstance(replies, Applied):
+            for run, _ in reads:
+                await self._look_again(run)
+        for run in closed:
+            self._outgoing.runs.pop(run.block_id, None)
+        if closed:
+            self.on_closed(sum(len(run.entries) for run in closed))
+        for app, told in work.events.items():
+            self.on_events(app, len(told))
+        for at_ms in work.due_times:
+            self.on_due(at_ms)
+        for done, result in cancelled:
+            done(result)
+        if work.rx:
+            await self._after_index(work, replies)
+        if raised or reads:
+            self.after_turn()
+        if self._grants_wanted or self._outgoing.skips:
+            self.bell.ring()
+
+    async def _write(
+        self, work: _Turn, fresh: list[Run]
+    ) -> tuple[list[Run], list[Any] | Applied, list[tuple[Run, int]]]:
+        """Build the commit and write it. Returns the runs that ended, the replies, and where each first look is."""
+        commands: list[tuple[Any, ...]] = []
+        reads: list[tuple[Run, int]] = []
+        if work.rx:
+            ids = work.rx[::2]
+            commands.append(("HMGET", self._keys.receipts, *ids))
+            commands.append(("HSET", self._keys.receipts, *work.rx))
+            commands.append(("EXISTS", self._keys.orphans))
+        for run in fresh:
+            reads.append((run, len(commands)))
+            commands.append(("LRANGE", run.journal_key, 0, -1))
+        self._close_later(work)
+        closed: list[Run] = []
+        for run in work.dirty:
+            commands.append(("RPUSHX", run.journal_key, run.record(self._epoch)))
+            if run.open <= 0:
+                closed.append(run)
+                lane = self._keys.lanes[run.lane]
+                commands.append(("XACK", lane, GROUP, run.stream_id))
+                commands.append(("XDEL", lane, run.stream_id))
+                commands.append(("INCRBY", self._keys.queued[run.lane], -len(run.entries)))
+                finish_at = work.now_ms + int(self._config.history_s * 1000)
+                commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))
+                work.due_times.append(finish_at)
+        commands += work.commands
+        for app, told in work.events.items():
+            commands += publish(app, told)
+        replies = await self._stage.commit_surely(commands)
+        assert replies is not None  # this stage watches nothing
+        return closed, replies, reads
+
+    async def _after_index(self, work: _Turn, replies: list[Any] | Applied) -> None:
+        """Two things the index may tell once it is written: an id that was given before, a receipt that came first."""
+        ids = work.rx[::2]
+        if isinstance(replies, Applied):
+            self.on_orphans(list(ids))
+            return
+        before = replies[0]
+        if any(before):
+            repeated = []
+            for position, old in enumerate(before):
+                if old is not None:
+                    new = work.rx[2 * position + 1]
+                    repeated += [ids[position], joined([*candidates(old), new])]
+            await self._stage.commit_surely([("HSET", self._keys.receipts, *repeated)])
+        if replies[2]:
+            self.on_orphans(list(ids))
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    def _take_answers(self, work: _Turn, answers: list[Answer]) -> None:
+        """The hot loop: one ESME_ROK a message, mostly."""
+        head = b"0" + (work.now_ms // 1000).to_bytes(4, "big")
+        rx = work.rx
+        encode = _encode
+        for token, _command_id, command_status, message_id, _sequence in answers:
+            run, index, part = token
+            entry = run.entries[index]
+            assert entry is not None
+            if command_status:
+                self._part_failed(work, run, index, part, command_status)
+                continue
+            if not run.dirty:
+                run.dirty = True
+                work.dirty.append(run)
+            run.sent.append(index)
+            run.ids.append(message_id.decode("latin-1"))
+            if run.has_long:
+                run.parts.append(part)
+            extra = entry.extra
+            if message_id and (extra is None or extra.receipt):
+                rx.append(message_id.strip(WHITE).lower().lstrip(b"0") or b"0")
+                rx.append(
+                    head
+                    + encode(
+                        (
+                            run.block_id,
+                            index,
+                            part,
+                            entry.parts,
+                            run.block.app,
+                            entry.ref,
+                            entry.to[-DESTINATION_DIGITS:],
+                            "" if extra is None else extra.message_id,
+                            extra is not None and extra.doubled,
+                        )
+                    )
+                )
+            work.resolved_parts += 1
+            if entry.parts == 1:
+                run.open -= 1
+                if extra is not None and not extra.receipt:
+                    self._tell(work, run, index, entry, "sent")
+                elif not message_id:
+                    self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+            else:
+                if not message_id:
+                    run.long[index].nameless = True
+                self._long_part_done(work, run, index, part, OK)
+        self.counts["sent"] += len(answers)
+
+    def _part_failed(self, work: _Turn, run: Run, index: int, part: int, outcome: int) -> None:
+        """A part was refused (command_status) or is in doubt (IN_DOUBT)."""
+        entry = run.entries[index]
+        assert entry is not None
+        self.counts["in_doubt" if outcome == IN_DOUBT else "refused"] += 1
+        if entry.parts > 1 and index in run.long:
+            self._long_part_done(work, run, index, part, outcome)
+            return
+        work.resolved_parts += parts_to_send(entry)
+        self._decide(work, run, index, entry, {part: outcome}, None)
+
+    def _long_part_done(self, work: _Turn, run: Run, index: int, part: int, outcome: int) -> None:
+        message = run.long[index]
+        message.outstanding.discard(part)
+        if outcome != OK:
+            message.failed[part] = outcome
+        if message.outstanding or (message.todo and not message.failed):
+            return
+        del run.long[index]
+        entry = run.entries[index]
+        assert entry is not None
+        if not message.failed:
+            run.open -= 1
+            if entry.extra is not None and not entry.extra.receipt:
+                self._tell(work, run, index, entry, "sent")
+            elif message.nameless:
+                self._close_table(work, run, index, entry)
+                self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+            return
+        unsent = [each for each in message.bodies if each in message.todo or each in message.failed]
+        work.resolved_parts += len(unsent)
+        message.todo.clear()
+        self._decide(work, run, index, entry, message.failed, sorted(unsent))
+
+    def _decide(
+        self, work: _Turn, run: Run, index: int, entry: Entry, failed: dict[int, int], pending: list[int] | None
+    ) -> None:
+        """One decision for a message: final here, again later, or over another carrier."""
+        extra = entry.extra or Extra()
+        statuses = [status for status in failed.values() if status != IN_DOUBT]
+        doubt = len(statuses) < len(failed)
+        worst: retry.Decision | None = None
+        for status in statuses:
+            decision = retry.decide(status, extra.attempts, self._config.max_attempts, self._rng.random())
+            if status == 0x58:
+                self._throttled()
+            if worst is None or (worst.after_s is not None and (decision.after_s is None or decision.after_s > worst.after_s)):
+                worst = decision
+        last_status = statuses[-1] if statuses else 0
+        if worst is not None and worst.after_s is None:
+            whole = entry.parts == 1 or pending is None or len(pending) == entry.parts
+            if worst.elsewhere and whole and not doubt and not extra.doubled:
+                tried = [*(extra.carriers or []), self._config.name]
+                other = self._elsewhere(entry, run.block.app, tried)
+                if other is not None:
+                    self._move(work, run, index, entry, last_status, other, tried)
+                    return
+            self._fail(work, run, index, entry, worst.status_class, last_status)
+            return
+        after_s = 0.0 if worst is None or worst.after_s is None else worst.after_s
+        if doubt:
+            policy = self._config.in_doubt
+            if policy == "never":
+                self._end(work, run, index, blocks.ABANDONED, 0)
+                self._tell(work, run, index, entry, "unknown", ("in_doubt", None, None))
+                return
+            if policy != "resend":
+                after_s = max(after_s, self._config.hold_s)
+        self.counts["retried"] += 1
+        again = msgspec.structs.replace(
+            extra,
+            message_id=blocks.message_id(self._config.name, run.block_id, index, entry),
+            attempts=extra.attempts + (1 if worst is not None and worst.burns else 0),
+            pending=pending if entry.parts > 1 else None,
+            doubled=extra.doubled or doubt,
+            last_status=last_status,
+            accepted_ms=extra.accepted_ms or run.block.accepted_ms,
+        )
+        self._later(work, run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
+
+    def _throttled(self) -> None:
+        outgoing = self._outgoing
+        outgoing.paused_until = max(outgoing.paused_until, self._clock.monotonic() + retry.THROTTLE_S / 2)
+
+    def _later(
+        self, work: _Turn, run: Run, index: int, entry: Entry, extra: Extra, at_ms: int, command_status: int
+    ) -> None:
+        """The message goes on as an entry of a new block, due at `at_ms`; its id stays."""
+        due = -(-at_ms // LATER_GRAIN_MS) * LATER_GRAIN_MS
+        key = (self._config.name, run.lane, run.block.app, run.block.campaign, due)
+        moved = Entry(
+            entry.to, entry.sender, entry.text, entry.ref, entry.parts, entry.expires_ms, entry.reference, extra
+        )
+        work.later.setdefault(key, []).append((run, index, moved, command_status))
+
+    def _move(
+        self,
+        work: _Turn,
+        run: Run,
+        index: int,
+        entry: Entry,
+        command_status: int,
+        other: tuple[str, Entry],
+        tried: list[str],
+    ) -> None:
+        name, moved = other
+        before = entry.extra or Extra()
+        moved.extra = msgspec.structs.replace(
+            before,
+            message_id=blocks.message_id(self._config.name, run.block_id, index, entry),
+            attempts=0,
+            pending=None,
+            carriers=tried,
+            last_status=command_status,
+            accepted_ms=before.accepted_ms or run.block.accepted_ms,
+        )
+        key = (name, run.lane, run.block.app, run.block.campaign, 0)
+        work.later.setdefault(key, []).append((run, index, moved, command_status))
+
+    def _close_later(self, work: _Turn) -> None:
+        """The blocks of what is sent again, and the facts that say where each message went."""
+        for (carrier, lane, app, campaign, at_ms), items in work.later.items():
+            keys = self._other_keys(carrier)
+            for start in range(0, len(items), 512):
+                chunk = items[start : start + 512]
+                block_id = self._mint()
+                entries: list[Entry | None] = [moved for _, _, moved, _ in chunk]
+                block = blocks.Block(blocks.FORMAT, block_id, lane, app, campaign, work.now_ms, entries)
+                work.commands += make_block(keys, block, at_ms, self._epoch)
+                if at_ms and carrier == self._config.name:
+                    work.due_times.append(at_ms)
+                for position, (run, index, moved, command_status) in enumerate(chunk):
+                    self._end(work, run, index, blocks.MOVED, command_status, f"{carrier}.{block_id}.{position}")
+                    if moved.extra is not None and moved.extra.doubled and carrier == self._config.name:
+                        self._remember_doubt((run.block_id, index), (block_id, position))
+
+    def _remember_doubt(self, before: tuple[str, int], after: tuple[str, int]) -> None:
+        self._moved_doubts[before] = after
+        if len(self._moved_doubts) > DOUBTS_REMEMBERED_MAX:
+            self._moved_doubts.popitem(last=False)
+
+    def _end(self, work: _Turn, run: Run, index: int, kind: int, command_status: int, where: str = "") -> None:
+        run.ended.append((index, kind, command_status, where))
+        run.open -= 1
+        work.touch(run)
+
+    def _fail(
+        self, work: _Turn, run: Run, index: int, entry: Entry, status_class: str, command_status: int
+    ) -> None:
+        self._end(work, run, index, blocks.FAILED, command_status)
+        if entry.parts > 1:
+            self._close_table(work, run, index, entry)
+        self._tell(work, run, index, entry, "rejected", (str(status_class), command_status, None))
+
+    def _close_table(self, work: _Turn, run: Run, index: int, entry: Entry) -> None:
+        """Receipts of the parts that were taken decide nothing any more: the message has ended otherwise."""
+        mid = blocks.message_id(self._config.name, run.block_id, index, entry)
+        work.commands.append(("HSET", self._keys.multi, mid, b"!"))
+
+    def _tell(
+        self,
+        work: _Turn,
+        run: Run,
+        index: int,
+        entry: Entry,
+        state: str,
+        error: tuple[str, int | None, str | None] | None = None,
+    ) -> None:
+        told = Told(
+            "report",
+            blocks.message_id(self._config.name, run.block_id, index, entry),
+            entry.ref,
+            state,
+            self._config.name,
+            entry.parts,
+            0,
+            entry.extra is not None and entry.extra.doubled,
+            error,
+            work.now_ms,
+        )
+        work.events.setdefault(run.block.app, []).append(told)
+
+    # -- skips, cancellations, late answers --------------------------------------------------------------
+
+    def _take_skips(self, work: _Turn) -> None:
+        skips, self._outgoing.skips = self._outgoing.skips, []
+        for run, index, kind, at_ms in skips:
+            entry = run.entries[index]
+            assert entry is not None
+            work.resolved_parts += parts_to_send(entry)
+            if kind == NOT_NOW:
+                extra = msgspec.structs.replace(
+                    entry.extra or Extra(),
+                    message_id=blocks.message_id(self._config.name, run.block_id, index, entry),
+                    accepted_ms=(entry.extra.accepted_ms if entry.extra else 0) or run.block.accepted_ms,
+                )
+                self._later(work, run, index, entry, extra, at_ms, 0)
+            elif kind == blocks.EXPIRED:
+                self.counts["expired"] += 1
+                self._end(work, run, index, kind, 0)
+                if entry.parts > 1:
+                    self._close_table(work, run, index, entry)
+                self._tell(work, run, index, entry, "expired")
+            else:
+                self._fail(work, run, index, entry, "unencodable", 0)
+
+    def _take_cancels(self, work: _Turn) -> list[tuple[Callable[[bool], None], bool]]:
+        """Cancel what no bind has been given. Answered after the journal says so."""
+        cancels, self._cancels = self._cancels, []
+        results: list[tuple[Callable[[bool], None], bool]] = []
+        for run, index, done in cancels:
+            entry = run.entries[index]
+            possible = index >= run.next and entry is not None and index not in run.skip
+            if possible:
+                assert entry is not None
+                run.skip.add(index)
+                if index < run.grant:
+                    work.resolved_parts += parts_to_send(entry)
+                self.counts["cancelled"] += 1
+                self._end(work, run, index, blocks.CANCELLED, 0)
+                self._tell(work, run, index, entry, "cancelled")
+            results.append((done, possible))
+        return results
+
+    def _take_late(self, work: _Turn, late: list[Answer]) -> None:
+        """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is withdrawn."""
+        for token, _command_id, command_status, message_id, _sequence in late:
+            run, index, part = token
+            entry = run.entries[index]
+            if command_status or entry is None:
+                continue
+            mid = blocks.message_id(self._config.name, run.block_id, index, entry)
+            if message_id:
+                origin = (
+                    *(run.block_id, index, part, entry.parts, run.block.app, entry.ref),
+                    *(entry.to[-DESTINATION_DIGITS:], mid, True),
+                )
+                work.rx += [
+                    index_key(message_id),
+                    b"0" + (work.now_ms // 1000).to_bytes(4, "big") + _encode(origin),
+                ]
+            moved = self._moved_doubts.get((run.block_id, index))
+            if moved is None:
+                continue
+            block_id, position = moved
+            ahead = self._outgoing.runs.get(block_id)
+            text = message_id.decode("latin-1")
+            if ahead is None:
+                record = blocks.Record(blocks.FORMAT, self._epoch, -1, [position], [part], [text])
+                work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
+                self.counts["resolved_late"] += 1
+            elif position >= ahead.next and entry.parts == 1 and position not in ahead.skip:
+                ahead.skip.add(position)
+                if position < ahead.grant:
+                    work.resolved_parts += 1
+                ahead.sent.append(position)
+                ahead.ids.append(text)
+                if ahead.has_long:
+                    ahead.parts.append(part)
+                ahead.open -= 1
+                work.touch(ahead)
+                self.counts["resolved_late"] += 1
+
+    # -- grants ----------------------------------------------------------------------------------------
+
+    def _grant(self, work: _Turn) -> list[Run]:
+        self._grants_wanted = False
+        if self.stopping:
+            return []
+        budget = 2 * self.windows - (self.granted_open - work.resolved_parts)
+        if budget <= 0:
+            return []
+        raised, granted = grant_more(self._outgoing, budget)
+        self.granted_open += granted
+        for run in raised:
+            work.touch(run)
+        return raised
+
+    def adopt(self, run: Run, progress: blocks.Progress) -> None:
+        """Give a run what its journal says; what was granted and not answered is in doubt from now on."""
+        run.fresh = False
+        granted = min(progress.grant, len(run.entries))
+        for index, entry in enumerate(run.entries):
+            if entry is None or index in progress.ended:
+                run.skip.add(index)
+                run.open -= 1
+                continue
+            wanted = blocks.pending_parts(entry)
+            missing = [part for part in wanted if (index, part) not in progress.sent]
+            if not missing:
+                run.skip.add(index)
+                run.open -= 1
+            elif index < granted:
+                run.skip.add(index)
+                self._inherited_doubt(run, index, entry, missing)
+            elif len(missing) < len(wanted):
+                # A late answer named one part of a message that is otherwise still to be sent.
+                entry.extra = msgspec.structs.replace(entry.extra or Extra(), pending=missing)
+        run.next = run.grant = run.usable = granted
+        self._if_ended(run)
+
+    def _inherited_doubt(self, run: Run, index: int, entry: Entry, missing: list[int]) -> None:
+        message = LongMessage(run, index, dict.fromkeys(missing, b""))
+        message.todo.clear()
+        if entry.parts > 1:
+            run.long[index] = message
+            message.outstanding = set(missing)
+        self.granted_open += len(missing)
+        self._doubts += [(run, index, part) for part in missing]
+        self.bell.ring()
+
+    def _first_look(self, run: Run, records: list[bytes] | None) -> None:
+        """A fresh run's journal, read in the same write that granted it: a cancellation may be there."""
+        if records is None:
+            return
+        run.fresh = False
+        if len(records) <= 1:
+            return
+        progress = blocks.fold(records)
+        for index in set(progress.ended) | {index for index, _ in progress.sent}:
+            entry = run.entries[index]
+            if index in run.skip or entry is None:
+                continue
+            run.skip.add(index)
+            run.open -= 1
+            if index < run.grant:
+                self.granted_open -= parts_to_send(entry)
+        self._if_ended(run)
+
+    def _if_ended(self, run: Run) -> None:
+        if run.open <= 0:
+            self._ended_runs.append(run)
+            self.bell.ring()
+
+    async def _look_again(self, run: Run) -> None:
+        (records,) = await self._stage.read_surely([("LRANGE", run.journal_key, 0, -1)])
+        self._first_look(run, records)
+
+
+class _Turn:
+    """What one turn gathers."""
+
+    def __init__(self, keys: CarrierKeys, now_ms: int) -> None:
+        self.keys = keys
+        self.now_ms = now_ms
+        self.dirty: list[Run] = []
+        self.rx: list[bytes] = []
+        """Receipt index fields and values, alternating."""
+        self.commands: list[tuple[Any, ...]] = []
+        self.events: dict[str, list[Told]] = {}
+        self.later: dict[tuple[str, str, str, str, int], list[tuple[Run, int, Entry, int]]] = {}
+        self.due_times: list[int] = []
+        self.resolved_parts = 0
+
+    def touch(self, run: Run) -> None:
+        """This run gets a journal record in this turn."""
+        if not run.dirty:
+            run.dirty = True
+            self.dirty.append(run)

@@ -1,0 +1,26 @@
+"""Which carriers may take a number: the longest prefix that a route names wins. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Router:
+    """Routes by destination prefix (digits of an international number, no `+`)."""
+
+    def __init__(self, routes: Iterable[tuple[Iterable[str], tuple[str, ...]]]) -> None:
+        """`routes`: (prefixes, carriers in order of preference); no prefix at all = every number."""
+        self._carriers: dict[str, tuple[str, ...]] = {}
+        for prefixes, carriers in routes:
+            for prefix in list(prefixes) or [""]:
+                self._carriers.setdefault(prefix, carriers)
+        self._lengths = sorted({len(prefix) for prefix in self._carriers}, reverse=True)
+
+    def choose(self, to: str) -> tuple[str, ...]:
+        """Carriers for this number in order of preference; empty if no route names it."""
+        carriers = self._carriers
+        for length in self._lengths:
+            found = carriers.get(to[:length])
+            if found is not None:
+                return found
+        return ()

@@ -1,0 +1,111 @@
+"""A block on its way out: what of it is granted, written, answered. Plain state, no I/O.
+
+The carrier's tasks own these objects; nothing outside the dispatch folder holds one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..ledger import blocks
+from ..ledger.blocks import Block, Entry
+from ..ledger.keys import CarrierKeys
+
+OK: Final = 0
+IN_DOUBT: Final = -1
+"""The outcome of a part whose answer never came, beside the command_status values (which are not negative)."""
+
+
+class LongMessage:
+    """A message in parts: all are written over one bind, and one decision is taken when all are answered."""
+
+    __slots__ = ("bodies", "failed", "index", "nameless", "outstanding", "run", "todo")
+
+    def __init__(self, run: Run, index: int, bodies: dict[int, bytes]) -> None:
+        self.run = run
+        self.index = index
+        self.bodies = bodies
+        self.todo = list(bodies)
+        """Parts not written yet, in order."""
+        self.outstanding: set[int] = set()
+        self.failed: dict[int, int] = {}
+        """part -> command_status, or IN_DOUBT."""
+        self.nameless = False
+        """The SMSC took a part without giving it a message_id."""
+
+
+class Run:
+    """One block that this process is sending."""
+
+    __slots__ = (
+        "block",
+        "block_id",
+        "dirty",
+        "ended",
+        "entries",
+        "fresh",
+        "grant",
+        "has_long",
+        "ids",
+        "journal_key",
+        "lane",
+        "long",
+        "next",
+        "open",
+        "parts",
+        "payloads",
+        "sent",
+        "skip",
+        "slot",
+        "stream_id",
+        "taken_at",
+        "usable",
+    )
+
+    def __init__(self, keys: CarrierKeys, block: Block, stream_id: bytes, slot: int, taken_at: float) -> None:
+        self.block = block
+        self.block_id = block.block_id
+        self.journal_key = keys.journal(block.block_id)
+        self.entries = block.entries
+        self.payloads: list[bytes | None] = []
+        """Octets of one-part GSM-7 texts, parallel to entries; empty when the block was read back from the store."""
+        self.stream_id = stream_id
+        self.slot = slot
+        self.lane = block.lane
+        self.taken_at = taken_at
+        self.next = 0
+        """First entry not handed to a bind."""
+        self.grant = 0
+        """Entries below are granted, or will be by the write in flight."""
+        self.usable = 0
+        """Entries below are durably granted: they may be written to a socket."""
+        self.open = len(block.entries)
+        """Entries without a recorded end of dispatch."""
+        self.has_long = False
+        self.long: dict[int, LongMessage] = {}
+        self.skip: set[int] = set()
+        """Entries not to be written: ended before (journal, cancellation) or forgotten."""
+        self.fresh = True
+        """Its journal has not been read yet (a cancellation may be in it)."""
+        self.dirty = False
+        self.sent: list[int] = []
+        self.parts: list[int] = []
+        self.ids: list[str] = []
+        self.ended: list[tuple[int, int, int, str]] = []
+
+    def record(self, epoch: int) -> bytes:
+        """The journal record of what was learnt since the last one; starts the next one empty."""
+        record = blocks.Record(blocks.FORMAT, epoch, self.grant, self.sent, self.parts, self.ids, self.ended)
+        data = blocks.encode(record)
+        self.sent = []
+        self.parts = []
+        self.ids = []
+        self.ended = []
+        self.dirty = False
+        return data
+
+
+def parts_to_send(entry: Entry) -> int:
+    """How many parts of a grant this entry takes."""
+    extra = entry.extra
+    return entry.parts if extra is None or extra.pending is None else len(extra.pending)

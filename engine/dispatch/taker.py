@@ -1,0 +1,225 @@
+"""Taking blocks from the lanes of one carrier, and taking over what an earlier process left behind.
+
+A block is read into the pending list of a slot (the name of a consumer), so ownership follows the slot and not the
+process. Waiting has no side effect; taking is a separate, short write. After any error the pending list is read
+again: a block whose reply was lost is found there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import Any, Final
+
+import anyio
+
+from ..bell import Bell
+from ..clock import Clock
+from ..errors import Fenced
+from ..ledger import blocks
+from ..ledger.keys import GROUP, LANES, CarrierKeys
+from ..ledger.port import Stage, Store, StoreError, StoreRefused
+from .outgoing import Outgoing
+from .recorder import Recorder
+from .runs import Run
+
+log = logging.getLogger("todoke.take")
+
+RECENT_BLOCKS_MAX: Final = 64
+"""Blocks this process accepted and has not taken yet whose bodies it keeps, to spare reading them back."""
+WAIT_S: Final = 5.0
+ERROR_PAUSE_S: Final = 0.5
+AHEAD_MESSAGES_MIN: Final = 64
+TAKE_BLOCKS_MAX: Final = 8
+
+
+class Taker:
+    """One task a carrier: keeps enough granted-to-be work in hand, never more than is soon sent."""
+
+    def __init__(
+        self,
+        keys: CarrierKeys,
+        store: Store,
+        outgoing: Outgoing,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        slots: int,
+        epoch: int,
+    ) -> None:
+        self._keys = keys
+        self._store = store
+        self._stage: Stage = store.stage(f"take-{keys.name}")
+        self._outgoing = outgoing
+        self._recorder = recorder
+        self._clock = clock
+        self._slots = slots
+        self._epoch = epoch
+        self._next_slot = 0
+        self._recent: OrderedDict[str, tuple[blocks.Block, list[bytes | None]]] = OrderedDict()
+        self._recovered = False
+        self.bell = Bell()
+        """Rung when a block was made here, and when less is in hand than could be sent."""
+        self._idle = Bell()
+
+    def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
+        """A block of this carrier was accepted here: keep its body at hand."""
+        self._recent[block.block_id] = (block, payloads)
+        if len(self._recent) > RECENT_BLOCKS_MAX:
+            self._recent.popitem(last=False)
+        self.bell.ring()
+
+    def wanted(self) -> bool:
+        """Whether another block should be taken: less than twice the grants' reach is in hand."""
+        windows = self._recorder.windows
+        return windows > 0 and self._outgoing.ungranted() < max(AHEAD_MESSAGES_MIN, 2 * windows)
+
+    async def prepare(self) -> None:
+        """Make the lanes' groups; once at start. Raises StoreError."""
+        for lane in self._keys.lanes.values():
+            try:
+                await self._stage.commit([("XGROUP", "CREATE", lane, GROUP, "0", "MKSTREAM")])
+            except StoreRefused as error:
+                if error.code != "BUSYGROUP":
+                    raise
+
+    async def run(self) -> None:
+        """The taker's task, until cancelled. Raises Fenced."""
+        pause_s = 0.02
+        while True:
+            try:
+                if not self._recovered:
+                    await self._recover()
+                    self._recovered = True
+                if not self.wanted():
+                    await self.bell.wait()
+                elif not await self._take():
+                    self._idle.ring()
+                    await self.bell.wait()
+                pause_s = 0.02
+            except StoreError as error:
+                self._recovered = False
+                log.info("%s: taking waits for the message store: %s", self._keys.name, error)
+                await anyio.sleep(pause_s)
+                pause_s = min(1.0, pause_s * 2)
+
+    async def watch(self) -> None:
+        """A second task: while nothing is made here, wait for what other processes accept. Until cancelled."""
+        stage = self._store.stage(f"watch-{self._keys.name}")
+        lanes = list(self._keys.lanes.values())
+        while True:
+            await self._idle.wait()
+            try:
+                newest = await stage.read([("XREVRANGE", lane, "+", "-", "COUNT", 1) for lane in lanes])
+                ids = [entries[0][0] if entries else b"0-0" for entries in newest]
+                self.bell.ring()
+                if await self._store.wait(dict(zip(lanes, ids, strict=True)), WAIT_S):
+                    self.bell.ring()
+                else:
+                    self._idle.ring()
+            except StoreError:
+                await anyio.sleep(ERROR_PAUSE_S)
+                self._idle.ring()
+
+    async def _take(self) -> bool:
+        """Take the next blocks by priority of their lanes. False if there are none."""
+        slot = self._next_slot + 1
+        self._next_slot = (self._next_slot + 1) % self._slots
+        consumer = b"%d" % slot
+        commands: list[tuple[Any, ...]] = [
+            ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", TAKE_BLOCKS_MAX, "STREAMS", lane, ">")
+            for lane in self._keys.lanes.values()
+        ]
+        commands.append(("GET", self._keys.epoch))
+        replies = await self._stage.commit(commands)
+        assert replies is not None  # nothing is watched here
+        self._check_epoch(replies.pop())
+        found = _entries(replies)
+        if not found:
+            return False
+        await self._load(found, slot)
+        return True
+
+    def _check_epoch(self, value: bytes | None) -> None:
+        if value is not None and int(value) > self._epoch:
+            raise Fenced(f"another engine has taken over carrier {self._keys.name}: this one stops")
+
+    async def _recover(self) -> None:
+        """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or before us."""
+        lanes = list(self._keys.lanes.values())
+        summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
+        consumers = {b"%d" % (slot + 1) for slot in range(self._slots)}
+        for summary in summaries:
+            consumers |= {name for name, _ in summary[3] or []}
+        for consumer in sorted(consumers):
+            slot = int(consumer)
+            after = [b"0"] * len(lanes)
+            while True:
+                commands = [
+                    ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 100, "STREAMS", lane, last)
+                    for lane, last in zip(lanes, after, strict=True)
+                ]
+                replies = await self._stage.commit(commands)
+                assert replies is not None
+                found = _entries(replies)
+                if not found:
+                    break
+                await self._load([item for item in found if item[1] is not None], slot)
+                for stream_id, _, lane in found:
+                    position = lanes.index(lane)
+                    after[position] = max(after[position], stream_id, key=_id_key)
+
+    async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int) -> None:
+        """Make runs of these queue entries."""
+        known = {run.stream_id for run in self._outgoing.runs.values()}
+        now = self._clock.monotonic()
+        unread: list[tuple[bytes, str, bytes]] = []
+        for stream_id, block_id, lane in found:
+            if block_id is None or block_id in self._outgoing.runs or stream_id in known:
+                continue
+            recent = self._recent.pop(block_id, None)
+            if recent is not None:
+                run = Run(self._keys, recent[0], stream_id, slot, now)
+                run.payloads = recent[1]
+                self._add(run)
+            else:
+                unread.append((stream_id, block_id, lane))
+        if unread:
+            commands: list[tuple[Any, ...]] = []
+            for _, block_id, _ in unread:
+                commands.append(("GET", self._keys.block(block_id)))
+                commands.append(("LRANGE", self._keys.journal(block_id), 0, -1))
+            replies = await self._stage.read(commands)
+            for position, (stream_id, block_id, lane) in enumerate(unread):
+                body, records = replies[2 * position], replies[2 * position + 1]
+                if body is None:
+                    await self._drop(stream_id, block_id, lane)
+                    continue
+                run = Run(self._keys, blocks.decode_block(body), stream_id, slot, now)
+                self._recorder.adopt(run, blocks.fold(records))
+                self._add(run)
+        self._recorder.want_grants()
+
+    async def _drop(self, stream_id: bytes, block_id: str, lane: bytes) -> None:
+        """A queue entry without a block: its end was written and this reply is older. Nothing is lost by it."""
+        log.warning("%s: queue entry of block %s has no block; dropped", self._keys.name, block_id)
+        await self._stage.commit([("XACK", lane, GROUP, stream_id), ("XDEL", lane, stream_id)])
+
+    def _add(self, run: Run) -> None:
+        run.has_long = any(entry is not None and entry.parts > 1 for entry in run.entries)
+        self._outgoing.add(run)
+
+
+def _entries(replies: list[Any]) -> list[tuple[bytes, str | None, bytes]]:
+    """(stream id, block id, lane) of every entry in these XREADGROUP replies; block id None: the entry was deleted."""
+    found: list[tuple[bytes, str | None, bytes]] = []
+    for reply in replies:
+        for lane, entries in reply or []:
+            for stream_id, fields in entries:
+                found.append((stream_id, fields[1].decode() if fields else None, lane))
+    return found
+
+
+def _id_key(stream_id: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = stream_id.partition(b"-")
+    return int(milliseconds), int(sequence or b"0")

@@ -1,0 +1,179 @@
+"""What the ledger stores, and the one way to read it: truth = fold(body, journal, receipt fields).
+
+A *block* is up to 512 accepted messages of one carrier, lane, app and campaign, stored as one value. Its *journal* is
+an append-only list of records. A record carries the facts that one turn of the record stage learnt of that block and
+the *grant*: messages below it may have been written to a socket, messages at or above it certainly were not.
+
+Pure: bytes and values in, values out. Every stored shape begins with a format number.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..messages import Window
+
+FORMAT: Final = 1
+
+# What became of one message at this carrier, as far as dispatch is concerned. A journal stores these numbers.
+FAILED: Final = 1  # the carrier refused it for good
+EXPIRED: Final = 2
+CANCELLED: Final = 3
+MOVED: Final = 4  # goes on as an entry of another block (retry, hold, another carrier)
+ABANDONED: Final = 5  # in doubt, and the carrier's policy says never to send twice
+FORGOTTEN: Final = 6  # ended and older than history_s: the body is gone
+UNANSWERED: Final = 7  # sent, and no receipt came within receipt_timeout_s
+
+STATE_OF_KIND: Final = {
+    FAILED: "rejected",
+    EXPIRED: "expired",
+    CANCELLED: "cancelled",
+    ABANDONED: "unknown",
+    UNANSWERED: "unknown",
+}
+
+
+class Extra(msgspec.Struct, array_like=True):
+    """What few messages need; most entries carry None in its place."""
+
+    message_id: str = ""
+    """Given when the entry was moved: the id the app knows it by. Empty: `carrier.block.index`."""
+    receipt: bool = True
+    window: Window | None = None
+    attempts: int = 0
+    pending: list[int] | None = None
+    """Parts still to be sent, from 0; None = all."""
+    doubled: bool = False
+    """An earlier copy may have been taken by the SMSC."""
+    carriers: list[str] | None = None
+    """Carriers tried before this one."""
+    tags: list[str] | None = None
+    accepted_ms: int = 0
+    last_status: int = 0
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One message in a block. `text` is the app's text, or octets when the app sent `data`."""
+
+    to: str
+    sender: str
+    text: str | bytes
+    ref: str | None
+    parts: int
+    expires_ms: int = 0
+    reference: int = 0
+    extra: Extra | None = None
+
+
+class Block(msgspec.Struct, array_like=True):
+    """One stored value. `entries[i] is None` where a finished message has been forgotten."""
+
+    format: int
+    block_id: str
+    lane: str
+    app: str
+    campaign: str
+    accepted_ms: int
+    entries: list[Entry | None]
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One journal record: the grant from now on (-1 = unchanged), and facts of this block.
+
+    `sent`, `parts` and `ids` are parallel: entry index, part number (0 = first), the SMSC's message_id as latin-1.
+    `parts` is empty when all are part 0. `ended` holds (index, kind, command_status, where it moved).
+    """
+
+    format: int
+    epoch: int
+    grant: int
+    sent: list[int] = []
+    parts: list[int] = []
+    ids: list[str] = []
+    ended: list[tuple[int, int, int, str]] = []
+
+
+_encoder = msgspec.msgpack.Encoder()
+_block_decoder = msgspec.msgpack.Decoder(Block)
+_record_decoder = msgspec.msgpack.Decoder(Record)
+
+encode = _encoder.encode
+
+
+class StoredShapeError(ValueError):
+    """A stored value is not of a format this version reads: stop and keep the data, upgrade the engine."""
+
+
+def decode_block(data: bytes) -> Block:
+    """A block from its stored value. Raises StoredShapeError."""
+    try:
+        block = _block_decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise StoredShapeError(f"a stored block cannot be read: {error}") from error
+    if block.format != FORMAT:
+        raise StoredShapeError(f"a stored block has format {block.format}; this version reads {FORMAT}")
+    return block
+
+
+def decode_record(data: bytes) -> Record:
+    """A journal record from its stored value. Raises StoredShapeError."""
+    try:
+        record = _record_decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise StoredShapeError(f"a journal record cannot be read: {error}") from error
+    if record.format != FORMAT:
+        raise StoredShapeError(f"a journal record has format {record.format}; this version reads {FORMAT}")
+    return record
+
+
+class Progress(msgspec.Struct):
+    """What a journal says of its block."""
+
+    grant: int = 0
+    sent: dict[tuple[int, int], str] = {}
+    """(index, part) -> message_id, of every part answered ESME_ROK."""
+    ended: dict[int, tuple[int, int, str]] = {}
+    """index -> (kind, command_status, where it moved)."""
+
+
+def fold(records: list[bytes]) -> Progress:
+    """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts.
+
+    (A grant is only lowered by a clean stop, which knows what it never wrote.)
+    """
+    progress = Progress(sent={}, ended={})
+    for raw in records:
+        record = decode_record(raw)
+        if record.grant >= 0:
+            progress.grant = record.grant
+        parts = record.parts
+        for position, index in enumerate(record.sent):
+            progress.sent.setdefault((index, parts[position] if parts else 0), record.ids[position])
+        for index, kind, command_status, where in record.ended:
+            if index not in progress.ended:
+                progress.ended[index] = (kind, command_status, where)
+    return progress
+
+
+def pending_parts(entry: Entry) -> list[int]:
+    """The parts of this entry that this block has to send."""
+    if entry.extra is not None and entry.extra.pending is not None:
+        return entry.extra.pending
+    return list(range(entry.parts))
+
+
+def message_id(carrier: str, block_id: str, index: int, entry: Entry | None = None) -> str:
+    """The id the app knows a message by: carrier, block and index of where it was accepted."""
+    if entry is not None and entry.extra is not None and entry.extra.message_id:
+        return entry.extra.message_id
+    return f"{carrier}.{block_id}.{index}"
+
+
+def split_message_id(value: str) -> tuple[str, str, int]:
+    """carrier, block, index of a message id. Raises ValueError for anything else."""
+    carrier, block_id, index = value.rsplit(".", 2)
+    if not carrier or not block_id or not index.isdecimal() or len(index) > 4:
+        raise ValueError("not a message id")
+    return carrier, block_id, int(index)

@@ -1,0 +1,100 @@
+"""A stage whose writes must happen: repeated until their outcome is known.
+
+Facts (a response, a receipt) may not be dropped because Redis was restarting. Every write of such a stage carries a
+turn number; after a lost reply the number tells whether the write was applied, so nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio
+
+from .port import OutcomeUnknown, Store, StoreError, StoreRefused, StoreUnavailable
+
+log = logging.getLogger("todoke.ledger")
+
+FIRST_PAUSE_S: Final = 0.02
+LONGEST_PAUSE_S: Final = 1.0
+
+
+class Applied:
+    """A write that was applied, its replies lost with the connection."""
+
+    __slots__ = ()
+
+
+APPLIED: Final = Applied()
+
+
+class DurableStage:
+    """One stage of the store with a memory of its last turn. `name` is unique within `turns_key` and process."""
+
+    def __init__(self, store: Store, name: str, turns_key: bytes, epoch: int) -> None:
+        self._stage = store.stage(name)
+        self._turns_key = turns_key
+        self._field = f"{name}:{epoch:x}"
+        self._turn = 0
+        self.away_since: float | None = None
+
+    async def read(self, commands: list[tuple[Any, ...]], watch: Sequence[bytes] = ()) -> list[Any]:
+        """As Stage.read. Raises StoreError."""
+        return await self._stage.read(commands, watch)
+
+    async def read_surely(self, commands: list[tuple[Any, ...]], watch: Sequence[bytes] = ()) -> list[Any]:
+        """As `read`, repeated until the store answers."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._stage.read(commands, watch)
+            except StoreError as error:
+                pause_s = await self._pause(error, pause_s)
+
+    async def unwatch(self) -> None:
+        await self._stage.unwatch()
+
+    async def commit(self, commands: list[tuple[Any, ...]]) -> list[Any] | Applied | None:
+        """One attempt with the outcome known. None: a watched key changed. Raises StoreError: nothing was written."""
+        self._turn += 1
+        marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
+        try:
+            replies = await self._stage.commit(marked)
+        except OutcomeUnknown:
+            applied = await self.read_surely([("HGET", self._turns_key, self._field)])
+            if applied[0] is not None and int(applied[0]) == self._turn:
+                return APPLIED
+            raise StoreUnavailable("the connection was lost and nothing was written") from None
+        return None if replies is None else replies[:-1]
+
+    async def commit_surely(self, commands: list[tuple[Any, ...]]) -> list[Any] | Applied | None:
+        """As `commit`, repeated until the store has taken it."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                replies = await self.commit(commands)
+            except StoreError as error:
+                pause_s = await self._pause(error, pause_s)
+                continue
+            if self.away_since is not None:
+                self.away_since = None
+                log.warning("%s: the message store takes writes again", self._field)
+            return replies
+
+    async def forget(self) -> None:
+        """Remove the turn marker: the last thing a clean stop writes."""
+        try:
+            await self._stage.commit([("HDEL", self._turns_key, self._field)])
+        except StoreError as error:
+            log.info("a turn marker was left behind: %s", error)
+
+    async def _pause(self, error: StoreError, pause_s: float) -> float:
+        if self.away_since is None:
+            self.away_since = anyio.current_time()
+            kind = "refuses writes" if isinstance(error, StoreRefused) else "is away"
+            log.error(
+                "%s: the message store %s (%s); work waits and resumes by itself", self._field, kind, error
+            )
+        await anyio.sleep(pause_s)
+        return min(LONGEST_PAUSE_S, pause_s * 2)

@@ -1,0 +1,72 @@
+"""The names of everything Todoke keeps in Redis: one place, so that an operator can read a key and find its writer.
+
+`{c:NAME}` is the tag of a carrier account, `{a:NAME}` that of an app. The tags group keys for the eye (and for a
+proxy that shards by tag); one engine speaks to one Redis primary, so a step may touch the keys of both at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LANES: Final = ("urgent", "normal", "bulk")
+GROUP: Final = b"engine"
+"""The one consumer group of every lane; its consumers are slots."""
+
+PROCESS_EPOCH: Final = b"{todoke}:epoch"
+"""Counter without a time to live: each engine process takes the next number and mints its ids from it."""
+
+
+class CarrierKeys:
+    """Every key of one carrier account."""
+
+    __slots__ = (
+        "due",
+        "epoch",
+        "lanes",
+        "multi",
+        "name",
+        "orphans",
+        "prefix",
+        "queued",
+        "receipts",
+        "receipts_version",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.prefix = b"{c:%b}:" % name.encode()
+        self.lanes = {lane: self.prefix + b"q:" + lane.encode() for lane in LANES}
+        self.due = self.prefix + b"due"
+        self.receipts = self.prefix + b"rx"
+        self.receipts_version = self.prefix + b"rx:version"
+        self.multi = self.prefix + b"multi"
+        self.orphans = self.prefix + b"orphans"
+        self.epoch = self.prefix + b"epoch"
+        self.queued = {lane: self.prefix + b"queued:" + lane.encode() for lane in LANES}
+
+    def block(self, block_id: str) -> bytes:
+        return self.prefix + b"b:" + block_id.encode()
+
+    def journal(self, block_id: str) -> bytes:
+        return self.prefix + b"j:" + block_id.encode()
+
+    def slot(self, number: int) -> bytes:
+        return self.prefix + b"slot:%d" % number
+
+
+class AppKeys:
+    """Every key of one app."""
+
+    __slots__ = ("acked", "events", "events_n", "name", "prefix", "refs_version")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.prefix = b"{a:%b}:" % name.encode()
+        self.events = self.prefix + b"events"
+        self.events_n = self.prefix + b"events:n"
+        self.acked = self.prefix + b"events:acked"
+        self.refs_version = self.prefix + b"ref:version"
+
+    def refs(self, bucket: int) -> bytes:
+        """The references accepted in one span of `ref_ttl_s`; a look-up reads the current and the previous one."""
+        return self.prefix + b"ref:%d" % bucket

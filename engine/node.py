@@ -1,0 +1,243 @@
+"""The node as the apps see it: what stands behind the local socket.
+
+Implements `intake.node.Node` over the ledger and the carriers, and owns nothing that lives on its own: `app.py`
+starts the tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import msgspec
+
+from .clock import Clock
+from .config import Config
+from .dispatch.carrier import Carrier
+from .dispatch.prepare import Prepared, Preparer
+from .feed import Feed
+from .intake.errors import NodeUnavailable, UnknownMessage
+from .ledger import blocks, inquiry
+from .ledger.accept import AcceptStage
+from .ledger.events import Told, publish
+from .ledger.keys import LANES
+from .ledger.port import Store, StoreError
+from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
+
+log = logging.getLogger("todoke.node")
+
+FULL_RETRY_S: Final = 5.0
+STOPPING_RETRY_S: Final = 10.0
+UNAVAILABLE_RETRY_S: Final = 1.0
+INQUIRIES_AT_ONCE: Final = 1
+
+
+class TodokeNode:
+    """One node. `stopping` set: nothing more is accepted."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        store: Store,
+        accept: AcceptStage,
+        preparer: Preparer,
+        carriers: dict[str, Carrier],
+        feeds: dict[str, Feed],
+        epoch: int,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._accept = accept
+        self._preparer = preparer
+        self._carriers = carriers
+        self._feeds = feeds
+        self._epoch = epoch
+        self._inquiry_stage = store.stage("inquiry")
+        self._inquiry_lock = anyio.Lock()
+        self._started = clock.monotonic()
+        self.stopping = False
+        self.accepted = 0
+        self.refused = 0
+        self.intake_statistics: Callable[[], Any] = lambda: None
+
+    async def submit(
+        self, app: str, messages: list[Valid], indexes: list[int]
+    ) -> tuple[list[Accepted], list[Refusal]]:
+        """See `intake.node.Node.submit`."""
+        closed = self._closed_door(app, len(messages))
+        if closed is not None:
+            code, detail, retry_after_s = closed
+            self.refused += len(messages)
+            return [], [
+                Refusal(index, message.ref, None, code, detail, retry_after_s)
+                for message, index in zip(messages, indexes, strict=True)
+            ]
+        items: list[Prepared] = []
+        refused: list[Refusal] = []
+        now_ms = int(self._clock.wall() * 1000)
+        prepare = self._preparer.prepare
+        for message, index in zip(messages, indexes, strict=True):
+            prepared = prepare(message, index, now_ms)
+            if type(prepared) is Prepared:
+                items.append(prepared)
+            else:
+                assert isinstance(prepared, Refusal)
+                refused.append(prepared)
+        accepted: list[Accepted] = []
+        if items:
+            try:
+                accepted, conflicts = await self._accept.submit(app, items)
+            except StoreError as error:
+                raise NodeUnavailable(f"the message store is away: {error}", UNAVAILABLE_RETRY_S) from error
+            refused += conflicts
+        self.accepted += len(accepted)
+        self.refused += len(refused)
+        return accepted, refused
+
+    def _closed_door(self, app: str, count: int) -> tuple[str, str, float] | None:
+        """Why nothing is taken now: (code, detail, retry_after_s)."""
+        intake = self._config.intake
+        if self.stopping:
+            return STOPPING, "the node is stopping", STOPPING_RETRY_S
+        if self._accept.queued_messages + count > intake.queue_max:
+            return QUEUE_FULL, f"{intake.queue_max} messages wait already (queue_max)", FULL_RETRY_S
+        if self._feeds[app].unacknowledged >= intake.events_max:
+            return EVENTS_FULL, f"{intake.events_max} events are not acknowledged (events_max)", FULL_RETRY_S
+        return None
+
+    async def query(self, app: str, message_id: str) -> dict[str, Any]:
+        """See `intake.node.Node.query`."""
+        async with self._inquiry_lock:
+            try:
+                standing = await inquiry.find(self._inquiry_stage, message_id)
+            except StoreError as error:
+                raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+        if standing is None or standing.app != app:
+            raise UnknownMessage()
+        return standing.answer(message_id)
+
+    async def cancel(self, app: str, message_id: str) -> dict[str, Any]:
+        """See `intake.node.Node.cancel`: answered after the journal says so."""
+        while True:
+            async with self._inquiry_lock:
+                try:
+                    done = await self._try_cancel(app, message_id)
+                except StoreError as error:
+                    raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+            if done is not None:
+                return done
+
+    async def _try_cancel(self, app: str, message_id: str) -> dict[str, Any] | None:
+        """One attempt; None when the message moved on while we looked."""
+        stage = self._inquiry_stage
+        standing = await inquiry.find(stage, message_id, watch=True)
+        if standing is None:
+            raise UnknownMessage()
+        if standing.app != app:
+            await stage.unwatch()
+            raise UnknownMessage()
+        answer = standing.answer(message_id)
+        carrier = self._carriers.get(standing.carrier)
+        run = carrier.find(standing.block_id) if carrier is not None else None
+        if standing.final or standing.state in ("submitted", "in_doubt") or standing.sent_parts:
+            # (in_doubt is also what a granted entry of a run in hand looks like: its bind decides.)
+            if run is None or standing.final or standing.sent_parts:
+                await stage.unwatch()
+                return {**answer, "cancelled": False}
+        if carrier is not None and run is not None:
+            await stage.unwatch()
+            answered = anyio.Event()
+            results: list[bool] = []
+
+            def done(possible: bool) -> None:
+                results.append(possible)
+                answered.set()
+
+            carrier.recorder.cancel(run, standing.index, done)
+            await answered.wait()
+            if results[0]:
+                return {**answer, "cancelled": True, "state": "cancelled", "final": True}
+            return {**answer, "cancelled": False, "state": "submitted"}
+        told = Told(
+            "report", message_id, standing.entry.ref, "cancelled", standing.carrier, standing.entry.parts, 0,
+            standing.entry.extra is not None and standing.entry.extra.doubled, None,
+            int(self._clock.wall() * 1000),
+        )  # fmt: skip
+        record = blocks.Record(
+            blocks.FORMAT, self._epoch, -1, ended=[(standing.index, blocks.CANCELLED, 0, "")]
+        )
+        keys = self._carriers[standing.carrier].keys if carrier is not None else None
+        if keys is None:
+            await stage.unwatch()
+            return {**answer, "cancelled": False}
+        replies = await stage.commit(
+            [("RPUSHX", keys.journal(standing.block_id), blocks.encode(record)), *publish(app, [told])]
+        )
+        if replies is None:
+            return None
+        self._feeds[app].told(1)
+        return {**answer, "cancelled": True, "state": "cancelled", "final": True}
+
+    async def events(self, app: str, after: str | None) -> list[StoredEvent]:
+        """See `intake.node.Node.events`."""
+        return await self._feeds[app].events(after)
+
+    async def ack(self, app: str, cursor: str) -> None:
+        """See `intake.node.Node.ack`."""
+        self._feeds[app].ack(cursor)
+
+    async def status(self) -> dict[str, Any]:
+        """See `intake.node.Node.status`."""
+        try:
+            async with self._inquiry_lock:
+                carriers = [await self._carrier_status(carrier) for carrier in self._carriers.values()]
+        except StoreError as error:
+            raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+        return {
+            "uptime_s": round(self._clock.monotonic() - self._started, 3),
+            "stopping": self.stopping,
+            "accepted": self.accepted,
+            "refused": self.refused,
+            "queued": self._accept.queued_messages,
+            "store": "away" if self._accept.away else "ready",
+            "carriers": carriers,
+            "apps": [
+                {"name": feed.app, "unacknowledged": feed.unacknowledged} for feed in self._feeds.values()
+            ],
+            "intake": msgspec.to_builtins(self.intake_statistics()),
+        }
+
+    async def _carrier_status(self, carrier: Carrier) -> dict[str, Any]:
+        keys = carrier.keys
+        status = carrier.status()
+        replies = await self._inquiry_stage.read(
+            [
+                *(("GET", keys.queued[lane]) for lane in LANES),
+                *(("XRANGE", keys.lanes[lane], "-", "+", "COUNT", 1) for lane in LANES),
+                ("HLEN", keys.orphans),
+                ("ZCARD", keys.due),
+            ]
+        )
+        now_ms = self._clock.wall() * 1000
+        oldest = [int(entries[0][0].split(b"-")[0]) for entries in replies[3:6] if entries]
+        errors = [bind.last_error for bind in status.binds if bind.last_error]
+        return {
+            "name": carrier.config.name,
+            "binds": [msgspec.to_builtins(bind) for bind in status.binds],
+            "bound": sum(bind.bound_since is not None for bind in status.binds),
+            "window": carrier.config.window,
+            "outstanding": sum(bind.outstanding for bind in status.binds),
+            "rate": carrier.config.rate,
+            "rate_used": status.used_last_second,
+            "queued": {lane: int(value or 0) for lane, value in zip(LANES, replies[:3], strict=True)},
+            "oldest_queued_s": round((now_ms - min(oldest)) / 1000, 3) if oldest else None,
+            "in_doubt": status.in_doubt,
+            "orphans": replies[6],
+            "due": replies[7],
+            "receipt_lag_s": round(status.receipt_lag_s, 4),
+            "last_error": errors[-1] if errors else None,
+            "counts": status.counts,
+        }

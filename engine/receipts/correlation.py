@@ -1,0 +1,194 @@
+"""What a receipt changes: pure decisions over the receipt index.
+
+Given the index values of a batch of receipts, `Batch` says what to write and what to tell. Rules (protocol.md 2.4):
+an intermediate state never overwrites a final one; a final state stands, but DELIVRD after another final is told as a
+correction; a message in parts is delivered only if all its parts are, else the worst part counts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...codecs.receipt import FINAL_STATES, Receipt
+from ..ledger.events import Told
+from .fields import (
+    DESTINATION_DIGITS,
+    INTERMEDIATE,
+    MANY,
+    REPORT_STATES,
+    SEVERITY,
+    STATE_OCTETS,
+    WAITING,
+    Origin,
+    candidates,
+    is_final,
+    joined,
+    origin_of,
+    with_state,
+)
+
+DELIVERED: Final = STATE_OCTETS["delivered"]
+CLOSED: Final = b"!"
+"""In the multi-part table: the message has ended for another reason than its receipts."""
+
+
+class Batch:
+    """The changes of one batch of receipts. `values` and `multi` are the index as read, updated as the batch goes."""
+
+    def __init__(self, carrier: str, now_ms: int, values: dict[bytes, bytes], one_receipt: bool) -> None:
+        self._carrier = carrier
+        self._now_ms = now_ms
+        self._now_s = now_ms // 1000
+        self._one_receipt = one_receipt
+        self.values = values
+        self.multi: dict[str, bytes | None] = {}
+        self.changed: dict[bytes, bytes] = {}
+        """Index fields to write."""
+        self.changed_multi: dict[str, bytes] = {}
+        self.events: dict[str, list[Told]] = {}
+        self.long: list[tuple[Origin, int, Receipt | None]] = []
+        """Parts whose message needs its table of parts: `finish_long` once that is read."""
+        self.applied = 0
+        self.repeated = 0
+
+    def apply(self, key: bytes, receipt: Receipt, exact: bool) -> bool:
+        """Apply one receipt to the value under `key`. False: it belongs to none of the candidates there.
+
+        A key that is not the receipt's own canonical id (`exact` False) counts only with the same destination.
+        """
+        value = self.values[key]
+        if value[0] == MANY:
+            return self._apply_many(key, value, receipt)
+        if not exact and not _same_destination(origin_of(value), receipt):
+            return False
+        changed = self._transition(value, receipt)
+        if changed is not None:
+            self.values[key] = changed
+            self.changed[key] = changed
+        return True
+
+    def _apply_many(self, key: bytes, value: bytes, receipt: Receipt) -> bool:
+        """Several parts share the id: the destination tells which, the oldest without a final state first."""
+        found = candidates(value)
+        fitting = [
+            position for position, each in enumerate(found) if _same_destination(origin_of(each), receipt)
+        ]
+        if not fitting:
+            return False
+        waiting = [position for position in fitting if not is_final(found[position])]
+        position = waiting[0] if waiting else fitting[-1]
+        changed = self._transition(found[position], receipt)
+        if changed is not None:
+            found[position] = changed
+            self.values[key] = self.changed[key] = joined(found)
+        return True
+
+    def _transition(self, value: bytes, receipt: Receipt) -> bytes | None:
+        """The value after this receipt, None for no change; tells the app what is to be told."""
+        octet = value[0]
+        new = STATE_OCTETS.get(receipt.state) if receipt.state in FINAL_STATES else None
+        if new is None:
+            if octet != WAITING:
+                self.repeated += 1
+                return None
+            return with_state(value, INTERMEDIATE, self._now_s)
+        if octet == WAITING or octet == INTERMEDIATE:
+            origin = origin_of(value)
+            self.applied += 1
+            if origin.parts == 1:
+                self._tell(origin, "report", REPORT_STATES[new], 1 if new == DELIVERED else 0, receipt)
+            else:
+                self.long.append((origin, new, receipt))
+            return with_state(value, new, self._now_s)
+        if new == DELIVERED and octet != DELIVERED:
+            origin = origin_of(value)
+            self.applied += 1
+            if origin.parts == 1:
+                self._tell(origin, "correction", "delivered", 1, receipt)
+            else:
+                self.long.append((origin, new, receipt))
+            return with_state(value, new, self._now_s)
+        self.repeated += 1
+        return None
+
+    def time_out(self, key: bytes) -> None:
+        """No receipt came in time: every candidate without a final state becomes `unknown`."""
+        found = candidates(self.values[key])
+        for position, value in enumerate(found):
+            if not is_final(value):
+                origin = origin_of(value)
+                if origin.parts == 1:
+                    self._tell(origin, "report", "unknown", 0, None)
+                else:
+                    self.long.append((origin, STATE_OCTETS["timeout"], None))
+                found[position] = with_state(value, STATE_OCTETS["timeout"], self._now_s)
+        self.values[key] = self.changed[key] = joined(found)
+
+    def message_id(self, origin: Origin) -> str:
+        return origin.message_id or f"{self._carrier}.{origin.block_id}.{origin.index}"
+
+    def finish_long(self) -> None:
+        """Decide the messages in parts; `multi` holds their tables as read (None: no receipt so far)."""
+        for origin, octet, receipt in self.long:
+            message_id = self.message_id(origin)
+            table = bytearray(self.multi.get(message_id) or b"0" * origin.parts)
+            if table[:1] == CLOSED:
+                continue
+            before = bytes(table)
+            was_final = 0x30 not in before
+            if self._one_receipt:
+                table[:] = bytes([octet]) * origin.parts
+            elif origin.part < len(table):
+                table[origin.part] = octet
+            after = bytes(table)
+            self.multi[message_id] = self.changed_multi[message_id] = after
+            if 0x30 in after:
+                continue
+            worst = max(after, key=lambda each: SEVERITY.get(each, 0))
+            delivered = after.count(DELIVERED)
+            if not was_final:
+                self._tell(origin, "report", REPORT_STATES[worst], delivered, receipt, worst)
+            elif worst == DELIVERED and before != after:
+                self._tell(origin, "correction", "delivered", delivered, receipt, worst)
+
+    def _tell(
+        self,
+        origin: Origin,
+        kind: str,
+        state: str,
+        delivered_parts: int,
+        receipt: Receipt | None,
+        worst: int = DELIVERED,
+    ) -> None:
+        error: tuple[str, int | None, str | None] | None = None
+        if state != "delivered":
+            if receipt is None:
+                error = ("no_receipt", None, None)
+            else:
+                network = receipt.err or None
+                if receipt.network_error is not None:
+                    network = f"{receipt.network_error[0]}:{receipt.network_error[1]}"
+                error = ("network", None, network)
+        told = Told(
+            kind,
+            self.message_id(origin),
+            origin.ref,
+            state,
+            self._carrier,
+            origin.parts,
+            delivered_parts,
+            origin.doubled,
+            error,
+            self._now_ms,
+        )
+        events = self.events.get(origin.app)
+        if events is None:
+            self.events[origin.app] = [told]
+        else:
+            events.append(told)
+
+
+def _same_destination(origin: Origin, receipt: Receipt) -> bool:
+    """A receipt's addresses are those of the message swapped, but some SMSCs do not swap: either may fit."""
+    tail = origin.destination
+    return receipt.source_addr[-DESTINATION_DIGITS:] == tail or receipt.destination_addr[-DESTINATION_DIGITS:] == tail

@@ -1,0 +1,109 @@
+"""One field of the receipt index `{c}:rx`: canonical message_id -> what a receipt needs to become a report.
+
+A value is: one octet of state, four octets of time (seconds, big-endian: when that state was written), then a
+MessagePack array. A change of state therefore costs one slice and no decoding. An id that an SMSC gave twice holds a
+list of such values behind the octet `L`. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ...codecs.receipt import Receipt
+
+WAITING: Final = 0x30  # "0": no receipt yet
+INTERMEDIATE: Final = 0x49  # "I"
+MANY: Final = 0x4C  # "L": several candidates under one id
+
+STATE_OCTETS: Final = {
+    "delivered": 0x44,  # D
+    "expired": 0x45,  # E
+    "deleted": 0x58,  # X
+    "undeliverable": 0x55,  # U
+    "rejected": 0x52,  # R
+    "skipped": 0x53,  # S
+    "timeout": 0x54,  # T: no receipt within receipt_timeout_s
+}
+REPORT_STATES: Final = {
+    0x44: "delivered",
+    0x45: "expired",
+    0x58: "undeliverable",
+    0x55: "undeliverable",
+    0x52: "rejected",
+    0x53: "undeliverable",
+    0x54: "unknown",
+}
+"""What the app is told (design section 1) for each final octet."""
+
+SEVERITY: Final = {0x44: 0, 0x54: 1, 0x45: 2, 0x53: 3, 0x58: 4, 0x55: 5, 0x52: 6}
+"""Of a message in parts the worst part counts."""
+
+
+class Origin(msgspec.Struct, array_like=True):
+    """Where a part came from, and whom to tell. The record stage writes the same array as a plain tuple."""
+
+    block_id: str
+    index: int
+    part: int
+    parts: int
+    app: str
+    ref: str | None
+    destination: str
+    """The last digits of the destination: enough to tell candidates apart, the same in national and other forms."""
+    message_id: str = ""
+    """Only when it is not `carrier.block.index`."""
+    doubled: bool = False
+
+
+DESTINATION_DIGITS: Final = 6
+
+class Parked(msgspec.Struct, array_like=True):
+    """One receipt under `{c}:orphans`: it came (at that second) before its message_id was known."""
+
+    came_s: int
+    receipt: Receipt
+
+
+decode_parked = msgspec.msgpack.Decoder(list[Parked]).decode
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Origin).decode
+_decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def index_key(message_id: bytes) -> bytes:
+    """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants 4-6)."""
+    return message_id.strip(b" \t\r\n\0").lower().lstrip(b"0") or b"0"
+
+
+def new_value(origin: Origin, now_s: int) -> bytes:
+    """The complete path; the record stage encodes the same array from a tuple."""
+    return b"0" + now_s.to_bytes(4, "big") + _encode(origin)
+
+
+def with_state(value: bytes, octet: int, now_s: int) -> bytes:
+    return octet.to_bytes(1, "big") + now_s.to_bytes(4, "big") + value[5:]
+
+
+def origin_of(value: bytes) -> Origin:
+    return _decode(value[5:])
+
+
+def is_final(value: bytes) -> bool:
+    return value[0] != WAITING and value[0] != INTERMEDIATE
+
+
+def since_s(value: bytes) -> int:
+    return int.from_bytes(value[1:5], "big")
+
+
+def candidates(value: bytes) -> list[bytes]:
+    """The values under one id: one, or the several an SMSC that repeats its ids has made."""
+    return _decode_many(value[1:]) if value[0] == MANY else [value]
+
+
+def joined(values: list[bytes]) -> bytes:
+    """One stored value for these candidates, newest last."""
+    return values[0] if len(values) == 1 else b"L" + _encode(values)
