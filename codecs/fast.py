@@ -1,6 +1,6 @@
 """The shapes that make nearly all traffic, in as few interpreter steps as possible.
 
-A submit_sm is one `bytes %`; a receipt is one regular expression over the whole PDU, which checks the header, the
+A submit_sm is one join of pieces, most of them made before; a receipt is one regular expression over the whole PDU, which checks the header, the
 limits of the mandatory fields and the text at once. Whatever does not match goes to the complete codec
 (`pdu`, `receipt`), and a property holds both equal.
 """
@@ -16,6 +16,8 @@ from .pdu import decode_tlvs
 from .receipt import WORDS, Receipt, build
 
 _header = Struct(">4I").pack
+_join = b"".join
+_OCTET = [bytes((value,)) for value in range(256)]
 
 
 class SubmitTemplate:
@@ -25,7 +27,7 @@ class SubmitTemplate:
     Raises PduError for a fixed field outside its limits.
     """
 
-    __slots__ = ("_format", "_octets", "_whole")
+    __slots__ = ("_fixed", "_head", "_octets", "_plain")
 
     def __init__(
         self,
@@ -43,19 +45,14 @@ class SubmitTemplate:
     ) -> None:
         _check_string("service_type", service_type, 5, c.ESME_RINVSERTYP)
         _check_string("source_addr", source_addr, 20, c.ESME_RINVSRCADR)
-        numbers = (source_addr_ton, source_addr_npi, dest_addr_ton, dest_addr_npi)
-        more = (protocol_id, priority_flag, registered_delivery, replace_if_present_flag)
-        if not all(0 <= number <= 0xFF for number in numbers + more):
-            raise PduError("submit_sm", "fixed fields", "0 to 255", c.ESME_RINVCMDLEN)
-        head = b"%b\0%c%c%b\0%c%c" % (service_type, *numbers[:2], source_addr, *numbers[2:])
-        # destination_addr, esm_class, validity_period, data_coding, sm_length, short_message, TLVs
-        self._format = b"%b%%b\0%%c%b\0%%b\0%b%%c\0%%c%%b%%b" % (
-            head.replace(b"%", b"%%"),
-            bytes(more[:2]).replace(b"%", b"%%"),
-            bytes(more[2:]).replace(b"%", b"%%"),
-        )
-        self._whole = b"%b" + self._format
-        self._octets = 16 + len(self._format % (b"", 0, b"", 0, 0, b"", b""))
+        addresses = (source_addr_ton, source_addr_npi, dest_addr_ton, dest_addr_npi)
+        self._fixed = (protocol_id, priority_flag, registered_delivery, replace_if_present_flag)
+        for value in addresses + self._fixed:
+            _check_integer("fixed fields", value, c.ESME_RINVCMDLEN)
+        self._head = b"%b\0%c%c%b\0%c%c" % (service_type, *addresses[:2], source_addr, *addresses[2:])
+        # By data_coding: what stands between destination_addr and sm_length if esm_class is 0 and nothing is optional.
+        self._plain: dict[int, bytes] = {}
+        self._octets = 16 + len(self._head) + len(self._middle(0, 0, b"")) + 1
 
     def body(
         self,
@@ -68,17 +65,19 @@ class SubmitTemplate:
     ) -> bytes:
         """The PDU without its 16-octet header, which the session adds. Raises PduError outside the limits."""
         length = len(short_message)
-        if length > 254 or not destination_addr.isalnum() or len(destination_addr) > 20 or validity_period:
+        if (
+            esm_class
+            or validity_period
+            or tlvs
+            or length > 254
+            or data_coding not in self._plain
+            or len(destination_addr) > 20
+            or not destination_addr.isalnum()
+        ):
             _check(destination_addr, short_message, validity_period)
-        return self._format % (
-            destination_addr,
-            esm_class,
-            validity_period,
-            data_coding,
-            length,
-            short_message,
-            tlvs,
-        )
+            middle = self._middle(esm_class, data_coding, validity_period)
+            return _join((self._head, destination_addr, middle, _OCTET[length], short_message, tlvs))
+        return _join((self._head, destination_addr, self._plain[data_coding], _OCTET[length], short_message))
 
     def pdu(
         self,
@@ -92,19 +91,49 @@ class SubmitTemplate:
     ) -> bytes:
         """The whole submit_sm. Raises PduError outside the limits."""
         length = len(short_message)
-        if length > 254 or not destination_addr.isalnum() or len(destination_addr) > 20 or validity_period:
-            _check(destination_addr, short_message, validity_period)
-        octets = self._octets + len(destination_addr) + len(validity_period) + length + len(tlvs)
-        return self._whole % (
-            _header(octets, 4, 0, sequence_number),
-            destination_addr,
-            esm_class,
-            validity_period,
-            data_coding,
-            length,
-            short_message,
-            tlvs,
+        if (
+            esm_class
+            or validity_period
+            or tlvs
+            or length > 254
+            or data_coding not in self._plain
+            or len(destination_addr) > 20
+            or not destination_addr.isalnum()
+        ):
+            body = self.body(destination_addr, data_coding, short_message, esm_class, validity_period, tlvs)
+            return _header(16 + len(body), 4, 0, sequence_number) + body
+        return _join(
+            (
+                _header(self._octets + len(destination_addr) + length, 4, 0, sequence_number),
+                self._head,
+                destination_addr,
+                self._plain[data_coding],
+                _OCTET[length],
+                short_message,
+            )
         )
+
+    def _middle(self, esm_class: int, data_coding: int, validity_period: bytes) -> bytes:
+        _check_integer("esm_class", esm_class, c.ESME_RINVESMCLASS)
+        _check_integer("data_coding", data_coding, c.ESME_RINVDCS)
+        protocol_id, priority_flag, registered_delivery, replace_if_present_flag = self._fixed
+        middle = b"\0%c%c%c\0%b\0%c%c%c\0" % (
+            esm_class,
+            protocol_id,
+            priority_flag,
+            validity_period,
+            registered_delivery,
+            replace_if_present_flag,
+            data_coding,
+        )
+        if not esm_class and not validity_period:
+            self._plain[data_coding] = middle
+        return middle
+
+
+def _check_integer(field: str, value: int, status: int) -> None:
+    if not 0 <= value <= 0xFF:
+        raise PduError("submit_sm", field, "0 to 255", status)
 
 
 def _check(destination_addr: bytes, short_message: bytes, validity_period: bytes) -> None:
