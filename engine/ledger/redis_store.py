@@ -89,8 +89,8 @@ class RedisStore:
     ) -> None:
         with anyio.CancelScope(shield=True):
             await self.close()
-            if self._tasks is not None:  # told of no error: it would wrap the body's own in a group
-                await self._tasks.__aexit__(None, None, None)
+        if self._tasks is not None:
+            await self._tasks.__aexit__(None, None, None)  # told of no error: it would wrap it in a group
 
     def stage(self, name: str) -> RedisStage:
         """See `port.Store.stage`. Raises StoreUnavailable if the store is closed or was never entered."""
