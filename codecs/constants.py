@@ -307,7 +307,7 @@ MESSAGE_STATE_UNKNOWN: Final = 7
 MESSAGE_STATE_REJECTED: Final = 8
 MESSAGE_STATE_SKIPPED: Final = 9
 
-# --- esm_class, registered_delivery, data_coding, addresses (sections 5.2.12, 5.2.17, 5.2.19, 5.2.5) ---------
+# --- esm_class, registered_delivery, data_coding, addresses (5.2.12, 5.2.17, 5.2.19, 5.2.5) -----------------
 
 ESM_CLASS_MODE_MASK: Final = 0x03
 ESM_CLASS_TYPE_MASK: Final = 0x3C

@@ -1,8 +1,8 @@
 """The shapes that make nearly all traffic, in as few interpreter steps as possible.
 
-A submit_sm is one join of pieces, most of them made before; a receipt is one regular expression over the whole PDU, which checks the header, the
-limits of the mandatory fields and the text at once. Whatever does not match goes to the complete codec
-(`pdu`, `receipt`), and a property holds both equal.
+A submit_sm is one join of pieces, most of them made before; a receipt is one regular expression over the
+whole PDU, which checks the header, the limits of the mandatory fields and the text at once. Whatever does not
+match goes to the complete codec (`pdu`, `receipt`), and a property holds both equal.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class SubmitTemplate:
         for value in addresses + self._fixed:
             _check_integer("fixed fields", value, c.ESME_RINVCMDLEN)
         self._head = b"%b\0%c%c%b\0%c%c" % (service_type, *addresses[:2], source_addr, *addresses[2:])
-        # By data_coding: what stands between destination_addr and sm_length if esm_class is 0 and nothing is optional.
+        # By data_coding: what stands between destination_addr and sm_length when esm_class is 0 and no
+        # validity_period is given.
         self._plain: dict[int, bytes] = {}
         self._octets = 16 + len(self._head) + len(self._middle(0, 0, b"")) + 1
 
@@ -158,8 +159,8 @@ _RECEIPT_TEXT = (
     "id:([0-9A-Za-z._\\-]{1,64}+) sub:[0-9]{1,3}+ dlvrd:[0-9]{1,3}+ submit date:[0-9]{10,14}+"
     " done date:([0-9]{10,14}+) stat:([A-Z]{1,16}+) err:([0-9A-Za-z]{1,32}+) [Tt]ext:"
 )
-# Nothing but text to the end: without a NUL and within 200 octets no optional parameter can be there, and a wrong
-# sm_length does not matter to `receipt.parse_deliver` either.
+# Nothing but text to the end: without a NUL and within 200 octets no optional parameter can be there, and a
+# wrong sm_length does not matter to `receipt.parse_deliver` either.
 _receipt_alone = re.compile(_RECEIPT_HEAD + "\0\0" + _RECEIPT_TEXT + "[^\0]{0,200}+\\Z", re.DOTALL).match
 _receipt_and_tlvs = re.compile(
     _RECEIPT_HEAD + "(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0" + _RECEIPT_TEXT, re.DOTALL
@@ -168,7 +169,7 @@ _state_of = WORDS.get
 
 
 def receipt_of(frame: bytes) -> Receipt | None:
-    """The receipt in a deliver_sm of the usual shape (appendix B of SMPP 3.4, with or without optional parameters).
+    """The receipt in a deliver_sm of the usual shape (SMPP 3.4 appendix B), with TLVs or without.
 
     `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `receipt.parse_deliver`.
     """
@@ -205,7 +206,7 @@ _submit = re.compile(
 ).match
 
 Submitted = tuple[bytes, bytes, int, int, int, bytes, bytes]
-"""(source_addr, destination_addr, esm_class, registered_delivery, data_coding, short_message, optional parameters)"""
+"""(source_addr, destination_addr, esm_class, registered_delivery, data_coding, short_message, TLV octets)"""
 
 
 def submit_of(frame: bytes) -> Submitted | None:

@@ -1,4 +1,4 @@
-"""The layouts of all PDU bodies as data (SMPP 3.4 sections 4.1 to 4.12), and of the optional parameters (5.3.2).
+"""The layouts of all PDU bodies (SMPP 3.4 sections 4.1 to 4.12) and optional parameters (5.3.2) as data.
 
 A layout is what one reads in the specification's tables; `pdu` turns it into octets and back.
 """
@@ -157,7 +157,7 @@ LAYOUTS: Final[dict[int, tuple[Field, ...]]] = {
 
 
 class TlvRule(NamedTuple):
-    """An optional parameter: value of `octets_min` to `octets_max`; `kind` is integer, string (NUL) or octets."""
+    """An optional parameter and its value's size; `kind` is "integer", "string" (with NUL) or "octets"."""
 
     name: str
     kind: str
@@ -168,26 +168,29 @@ class TlvRule(NamedTuple):
 def _tlv_table() -> dict[int, TlvRule]:
     """One line a parameter: tag, kind (i integer, c C-Octet String, o octets), sizes."""
     lines = """
-    0005 i 1 dest_addr_subunit|0006 i 1 dest_network_type|0007 i 1 dest_bearer_type|0008 i 2 dest_telematics_id
-    000D i 1 source_addr_subunit|000E i 1 source_network_type|000F i 1 source_bearer_type
-    0010 i 1 source_telematics_id|0017 i 4 qos_time_to_live|0019 i 1 payload_type
-    001D c 1-256 additional_status_info_text|001E c 1-65 receipted_message_id|0030 i 1 ms_msg_wait_facilities
-    0201 i 1 privacy_indicator|0202 o 2-23 source_subaddress|0203 o 2-23 dest_subaddress
-    0204 i 2 user_message_reference|0205 i 1 user_response_code|020A i 2 source_port|020B i 2 dest_port
-    020C i 2 sar_msg_ref_num|020D i 1 language_indicator|020E i 1 sar_total_segments|020F i 1 sar_segment_seqnum
-    0210 i 1 sc_interface_version|0302 i 1 callback_num_pres_ind|0303 o 0-65 callback_num_atag
-    0304 i 1 number_of_messages|0381 o 4-19 callback_num|0420 i 1 dpf_result|0421 i 1 set_dpf
-    0422 i 1 ms_availability_status|0423 o 3 network_error_code|0424 o 0-65535 message_payload
-    0425 i 1 delivery_failure_reason|0426 i 1 more_messages_to_send|0427 i 1 message_state
-    0428 i 1 congestion_state|0501 o 1 ussd_service_op|0600 i 1 broadcast_channel_indicator
-    0601 o 3 broadcast_content_type|0602 o 1-255 broadcast_content_type_info|0603 i 1 broadcast_message_class
-    0604 i 2 broadcast_rep_num|0605 o 3 broadcast_frequency_interval|0606 o 1-101 broadcast_area_identifier
-    0607 i 4 broadcast_error_status|0608 i 1 broadcast_area_success|0609 c 17 broadcast_end_time
-    060A o 1-255 broadcast_service_group|060B o 1-1024 billing_identification|060D c 7-65 source_network_id
-    060E c 7-65 dest_network_id|060F o 6 source_node_id|0610 o 6 dest_node_id
-    0611 i 1 dest_addr_np_resolution|0612 o 10 dest_addr_np_information|0613 o 1-5 dest_addr_np_country
-    1201 i 1 display_time|1203 i 2 sms_signal|1204 o 1-4 ms_validity|130C o 0-1 alert_on_message_delivery
-    1380 i 1 its_reply_type|1383 o 2 its_session_info
+    0005 i 1 dest_addr_subunit | 0006 i 1 dest_network_type | 0007 i 1 dest_bearer_type
+    0008 i 2 dest_telematics_id | 000D i 1 source_addr_subunit | 000E i 1 source_network_type
+    000F i 1 source_bearer_type | 0010 i 1 source_telematics_id | 0017 i 4 qos_time_to_live
+    0019 i 1 payload_type | 001D c 1-256 additional_status_info_text | 001E c 1-65 receipted_message_id
+    0030 i 1 ms_msg_wait_facilities | 0201 i 1 privacy_indicator | 0202 o 2-23 source_subaddress
+    0203 o 2-23 dest_subaddress | 0204 i 2 user_message_reference | 0205 i 1 user_response_code
+    020A i 2 source_port | 020B i 2 dest_port | 020C i 2 sar_msg_ref_num | 020D i 1 language_indicator
+    020E i 1 sar_total_segments | 020F i 1 sar_segment_seqnum | 0210 i 1 sc_interface_version
+    0302 i 1 callback_num_pres_ind | 0303 o 0-65 callback_num_atag | 0304 i 1 number_of_messages
+    0381 o 4-19 callback_num | 0420 i 1 dpf_result | 0421 i 1 set_dpf | 0422 i 1 ms_availability_status
+    0423 o 3 network_error_code | 0424 o 0-65535 message_payload | 0425 i 1 delivery_failure_reason
+    0426 i 1 more_messages_to_send | 0427 i 1 message_state | 0428 i 1 congestion_state
+    0501 o 1 ussd_service_op | 0600 i 1 broadcast_channel_indicator | 0601 o 3 broadcast_content_type
+    0602 o 1-255 broadcast_content_type_info | 0603 i 1 broadcast_message_class
+    0604 i 2 broadcast_rep_num | 0605 o 3 broadcast_frequency_interval
+    0606 o 1-101 broadcast_area_identifier | 0607 i 4 broadcast_error_status
+    0608 i 1 broadcast_area_success | 0609 c 17 broadcast_end_time
+    060A o 1-255 broadcast_service_group | 060B o 1-1024 billing_identification
+    060D c 7-65 source_network_id | 060E c 7-65 dest_network_id | 060F o 6 source_node_id
+    0610 o 6 dest_node_id | 0611 i 1 dest_addr_np_resolution | 0612 o 10 dest_addr_np_information
+    0613 o 1-5 dest_addr_np_country | 1201 i 1 display_time | 1203 i 2 sms_signal
+    1204 o 1-4 ms_validity | 130C o 0-1 alert_on_message_delivery | 1380 i 1 its_reply_type
+    1383 o 2 its_session_info
     """
     kinds = {"i": "integer", "c": "string", "o": "octets"}
     table: dict[int, TlvRule] = {}

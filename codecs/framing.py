@@ -1,6 +1,7 @@
 """Octet stream -> frames (SMPP 3.4 section 3.2): the only place that reads command_length.
 
-Pure and without state: the caller keeps what was not consumed. Nothing is allocated by a length a peer claims.
+Pure and without state: the caller keeps what was not consumed. Nothing is allocated by a length a peer
+claims.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def split(buffer: bytes | bytearray, pdu_octets_max: int) -> tuple[list[Frame], 
     if end - at >= 4:
         (command_length,) = _first_word(data, at)
         if command_length < HEADER_OCTETS or command_length > pdu_octets_max:
-            raise FramingError(ESME_RINVCMDLEN, 0, _why(data[at : at + 4], command_length, pdu_octets_max), frames)
+            raise FramingError(
+                ESME_RINVCMDLEN, 0, _why(data[at : at + 4], command_length, pdu_octets_max), frames
+            )
     return frames, at
 
 

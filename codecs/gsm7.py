@@ -71,15 +71,19 @@ def _charmap() -> tuple[object, bytes]:
         decoding[0x80 | code] = character
     decoding[0], decoding[0x80] = "\0", "@"
     after[0], after[0x80] = _NONE, 0
-    return codecs.charmap_build("".join(decoding)), bytes(after)  # type: ignore[attr-defined]
+    return codecs.charmap_build("".join(decoding)), bytes(after)
 
 
 _BEYOND_LATIN1: Final = frozenset(character for character in (*BASIC, *EXTENSION) if ord(character) > 255)
 LATIN1_TO_SEPTETS: Final = _latin1_table()
 _CHARMAP, _AFTER_CHARMAP = _charmap()
-_charmap_encode: Callable[[str, str, object], tuple[bytes, int]] = codecs.charmap_encode  # type: ignore[assignment]
+_charmap_encode: Callable[[str, str, object], tuple[bytes, int]] = getattr(  # noqa: B009
+    codecs, "charmap_encode"
+)
+# The type checkers' stubs know neither the trie nor a plain string as a map.
+_charmap_decode: Callable[[bytes, str, str], tuple[str, int]] = getattr(codecs, "charmap_decode")  # noqa: B009
 _ESCAPED: Final = tuple((bytes([0x80 | code]), bytes([ESCAPE, code])) for code in EXTENSION.values())
-_DECODED: Final = BASIC + "\ufffd" * 128
+_DECODED: Final[str] = BASIC + "\ufffd" * 128
 _EXTENDED: Final = {BASIC[code]: character for character, code in EXTENSION.items()} | {"\x1b": " "}
 _escape_pairs = re.compile("\x1b(.?)", re.DOTALL).sub
 
@@ -111,7 +115,7 @@ def decode(data: bytes) -> str:
     An unknown extension code shows the character of the default table, a doubled escape a space, a trailing
     escape nothing; an octet above 0x7F shows U+FFFD.
     """
-    text = codecs.charmap_decode(data, "strict", _DECODED)[0]
+    text = _charmap_decode(data, "strict", _DECODED)[0]
     return _escape_pairs(_unescape, text) if ESCAPE in data else text
 
 

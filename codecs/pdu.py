@@ -1,395 +1,96 @@
-"""Every PDU of SMPP 3.4 as a Struct, and the complete codec between them and octets.
+"""The complete codec between the PDUs (`structs`) and octets, for every command of SMPP 3.4.
 
 `fast` does the common shapes in a fraction of the time; what it does not cover comes here, and a property
-holds the two equal. Fields have the specification's names; strings are octets, because an address or an id is
-what the peer says it is.
+holds the two equal. Layouts are data (`fields`): one expression compiled from each reads the good PDUs, a
+cursor over the same data finds out what is wrong with the others.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from struct import Struct
-from typing import Any, ClassVar, NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from . import constants as c
 from .errors import FramingError, PduError
 from .fields import LAYOUTS, TLVS, Field, Kind
+from .structs import (
+    PDUS,
+    AlertNotification,
+    BindReceiver,
+    BindReceiverResp,
+    BindTransceiver,
+    BindTransceiverResp,
+    BindTransmitter,
+    BindTransmitterResp,
+    CancelSm,
+    CancelSmResp,
+    DataSm,
+    DataSmResp,
+    DeliverSm,
+    DeliverSmResp,
+    DestAddress,
+    EnquireLink,
+    EnquireLinkResp,
+    GenericNack,
+    Outbind,
+    Pdu,
+    QuerySm,
+    QuerySmResp,
+    ReplaceSm,
+    ReplaceSmResp,
+    SubmitMulti,
+    SubmitMultiResp,
+    SubmitSm,
+    SubmitSmResp,
+    Tlvs,
+    Unbind,
+    UnbindResp,
+    UnsuccessSme,
+)
 
-Tlvs = list[tuple[int, bytes]]
+__all__ = [
+    "PDUS",
+    "AlertNotification",
+    "BindReceiver",
+    "BindReceiverResp",
+    "BindTransceiver",
+    "BindTransceiverResp",
+    "BindTransmitter",
+    "BindTransmitterResp",
+    "CancelSm",
+    "CancelSmResp",
+    "DataSm",
+    "DataSmResp",
+    "DeliverSm",
+    "DeliverSmResp",
+    "DestAddress",
+    "EnquireLink",
+    "EnquireLinkResp",
+    "GenericNack",
+    "Outbind",
+    "Pdu",
+    "QuerySm",
+    "QuerySmResp",
+    "ReplaceSm",
+    "ReplaceSmResp",
+    "SubmitMulti",
+    "SubmitMultiResp",
+    "SubmitSm",
+    "SubmitSmResp",
+    "Tlvs",
+    "Unbind",
+    "UnbindResp",
+    "UnsuccessSme",
+    "decode",
+    "decode_tlvs",
+    "encode",
+    "encode_tlvs",
+]
 
 _header = Struct(">4I")
 _tlv_header = Struct(">HH")
-
-
-class Pdu(msgspec.Struct, kw_only=True):
-    """What all PDUs have. `command_status` and `sequence_number` are filled by `decode`."""
-
-    command_id: ClassVar[int]
-    command_status: int = 0
-    sequence_number: int = 0
-    tlvs: Tlvs = []
-
-    def tlv(self, tag: int) -> bytes | None:
-        """The value of the first optional parameter with this tag (a repeated one does not override it)."""
-        for found, value in self.tlvs:
-            if found == tag:
-                return value
-        return None
-
-    def tlv_integer(self, tag: int) -> int | None:
-        """The same as an unsigned integer of 1 to 4 octets; None if absent or of another size."""
-        value = self.tlv(tag)
-        return int.from_bytes(value, "big") if value and len(value) <= 4 else None
-
-    def tlv_string(self, tag: int) -> bytes | None:
-        """The same as a C-Octet String, up to its NUL, which peers forget."""
-        value = self.tlv(tag)
-        return None if value is None else value.partition(b"\0")[0]
-
-
-class _Bind(Pdu, kw_only=True):
-    system_id: bytes = b""
-    password: bytes = b""
-    system_type: bytes = b""
-    interface_version: int = c.INTERFACE_VERSION_34
-    addr_ton: int = 0
-    addr_npi: int = 0
-    address_range: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without the password: a PDU ends up in logs."""
-        return f"{type(self).__name__}(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
-
-
-class _BindResp(Pdu, kw_only=True):
-    system_id: bytes = b""
-
-
-class BindReceiver(_Bind, kw_only=True):
-    """4.1.3"""
-
-    command_id: ClassVar[int] = c.BIND_RECEIVER
-
-
-class BindReceiverResp(_BindResp, kw_only=True):
-    """4.1.4"""
-
-    command_id: ClassVar[int] = c.BIND_RECEIVER_RESP
-
-
-class BindTransmitter(_Bind, kw_only=True):
-    """4.1.1"""
-
-    command_id: ClassVar[int] = c.BIND_TRANSMITTER
-
-
-class BindTransmitterResp(_BindResp, kw_only=True):
-    """4.1.2"""
-
-    command_id: ClassVar[int] = c.BIND_TRANSMITTER_RESP
-
-
-class BindTransceiver(_Bind, kw_only=True):
-    """4.1.5"""
-
-    command_id: ClassVar[int] = c.BIND_TRANSCEIVER
-
-
-class BindTransceiverResp(_BindResp, kw_only=True):
-    """4.1.6"""
-
-    command_id: ClassVar[int] = c.BIND_TRANSCEIVER_RESP
-
-
-class Outbind(Pdu, kw_only=True):
-    """4.1.7"""
-
-    command_id: ClassVar[int] = c.OUTBIND
-    system_id: bytes = b""
-    password: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without the password."""
-        return f"Outbind(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
-
-
-class Unbind(Pdu, kw_only=True):
-    """4.2.1"""
-
-    command_id: ClassVar[int] = c.UNBIND
-
-
-class UnbindResp(Pdu, kw_only=True):
-    """4.2.2"""
-
-    command_id: ClassVar[int] = c.UNBIND_RESP
-
-
-class EnquireLink(Pdu, kw_only=True):
-    """4.11.1"""
-
-    command_id: ClassVar[int] = c.ENQUIRE_LINK
-
-
-class EnquireLinkResp(Pdu, kw_only=True):
-    """4.11.2"""
-
-    command_id: ClassVar[int] = c.ENQUIRE_LINK_RESP
-
-
-class GenericNack(Pdu, kw_only=True):
-    """4.3.1"""
-
-    command_id: ClassVar[int] = c.GENERIC_NACK
-
-
-class _Message(Pdu, kw_only=True):
-    service_type: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    dest_addr_ton: int = 0
-    dest_addr_npi: int = 0
-    destination_addr: bytes = b""
-    esm_class: int = 0
-    protocol_id: int = 0
-    priority_flag: int = 0
-    schedule_delivery_time: bytes = b""
-    validity_period: bytes = b""
-    registered_delivery: int = 0
-    replace_if_present_flag: int = 0
-    data_coding: int = 0
-    sm_default_msg_id: int = 0
-    short_message: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without text and addresses: a PDU ends up in logs."""
-        return (
-            f"{type(self).__name__}(sequence_number={self.sequence_number}, esm_class={self.esm_class:#04x}, "
-            f"data_coding={self.data_coding:#04x}, sm_length={len(self.short_message)}, tlvs={len(self.tlvs)})"
-        )
-
-    @property
-    def message(self) -> bytes:
-        """The user data, wherever it lies: message_payload, or short_message (5.2.21 allows only one of them)."""
-        return self.short_message or self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
-
-
-class SubmitSm(_Message, kw_only=True):
-    """4.4.1"""
-
-    command_id: ClassVar[int] = c.SUBMIT_SM
-
-
-class _MessageIdResp(Pdu, kw_only=True):
-    message_id: bytes = b""
-
-
-class SubmitSmResp(_MessageIdResp, kw_only=True):
-    """4.4.2"""
-
-    command_id: ClassVar[int] = c.SUBMIT_SM_RESP
-
-
-class DeliverSm(_Message, kw_only=True):
-    """4.6.1"""
-
-    command_id: ClassVar[int] = c.DELIVER_SM
-
-
-class DeliverSmResp(_MessageIdResp, kw_only=True):
-    """4.6.2"""
-
-    command_id: ClassVar[int] = c.DELIVER_SM_RESP
-
-
-class DestAddress(msgspec.Struct, frozen=True):
-    """One of submit_multi's destinations (4.5.1.1): an address, or a distribution list if `dl_name` is set."""
-
-    destination_addr: bytes = b""
-    dest_addr_ton: int = 0
-    dest_addr_npi: int = 0
-    dl_name: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without the address."""
-        return "DestAddress(...)"
-
-
-class UnsuccessSme(msgspec.Struct, frozen=True):
-    """One of submit_multi_resp's failures (4.5.2.1)."""
-
-    destination_addr: bytes = b""
-    dest_addr_ton: int = 0
-    dest_addr_npi: int = 0
-    error_status_code: int = 0
-
-    def __repr__(self) -> str:
-        """Without the address."""
-        return f"UnsuccessSme(error_status_code={self.error_status_code:#x})"
-
-
-class SubmitMulti(Pdu, kw_only=True):
-    """4.5.1"""
-
-    command_id: ClassVar[int] = c.SUBMIT_MULTI
-    service_type: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    dest_addresses: list[DestAddress] = []
-    esm_class: int = 0
-    protocol_id: int = 0
-    priority_flag: int = 0
-    schedule_delivery_time: bytes = b""
-    validity_period: bytes = b""
-    registered_delivery: int = 0
-    replace_if_present_flag: int = 0
-    data_coding: int = 0
-    sm_default_msg_id: int = 0
-    short_message: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without text and addresses."""
-        return f"SubmitMulti(sequence_number={self.sequence_number}, number_of_dests={len(self.dest_addresses)})"
-
-
-class SubmitMultiResp(_MessageIdResp, kw_only=True):
-    """4.5.2"""
-
-    command_id: ClassVar[int] = c.SUBMIT_MULTI_RESP
-    unsuccess_smes: list[UnsuccessSme] = []
-
-
-class DataSm(Pdu, kw_only=True):
-    """4.7.1; the user data is always in message_payload."""
-
-    command_id: ClassVar[int] = c.DATA_SM
-    service_type: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    dest_addr_ton: int = 0
-    dest_addr_npi: int = 0
-    destination_addr: bytes = b""
-    esm_class: int = 0
-    registered_delivery: int = 0
-    data_coding: int = 0
-
-    def __repr__(self) -> str:
-        """Without text and addresses."""
-        return f"DataSm(sequence_number={self.sequence_number}, esm_class={self.esm_class:#04x}, tlvs={len(self.tlvs)})"
-
-    @property
-    def message(self) -> bytes:
-        """The user data."""
-        return self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
-
-
-class DataSmResp(_MessageIdResp, kw_only=True):
-    """4.7.2"""
-
-    command_id: ClassVar[int] = c.DATA_SM_RESP
-
-
-class QuerySm(Pdu, kw_only=True):
-    """4.8.1"""
-
-    command_id: ClassVar[int] = c.QUERY_SM
-    message_id: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-
-
-class QuerySmResp(Pdu, kw_only=True):
-    """4.8.2"""
-
-    command_id: ClassVar[int] = c.QUERY_SM_RESP
-    message_id: bytes = b""
-    final_date: bytes = b""
-    message_state: int = 0
-    error_code: int = 0
-
-
-class CancelSm(Pdu, kw_only=True):
-    """4.9.1. An empty message_id cancels *everything* between the two addresses: never by accident."""
-
-    command_id: ClassVar[int] = c.CANCEL_SM
-    service_type: bytes = b""
-    message_id: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    dest_addr_ton: int = 0
-    dest_addr_npi: int = 0
-    destination_addr: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without addresses."""
-        return f"CancelSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
-
-
-class CancelSmResp(Pdu, kw_only=True):
-    """4.9.2"""
-
-    command_id: ClassVar[int] = c.CANCEL_SM_RESP
-
-
-class ReplaceSm(Pdu, kw_only=True):
-    """4.10.1"""
-
-    command_id: ClassVar[int] = c.REPLACE_SM
-    message_id: bytes = b""
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    schedule_delivery_time: bytes = b""
-    validity_period: bytes = b""
-    registered_delivery: int = 0
-    sm_default_msg_id: int = 0
-    short_message: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without text and addresses."""
-        return f"ReplaceSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
-
-
-class ReplaceSmResp(Pdu, kw_only=True):
-    """4.10.2"""
-
-    command_id: ClassVar[int] = c.REPLACE_SM_RESP
-
-
-class AlertNotification(Pdu, kw_only=True):
-    """4.12.1; it has no response."""
-
-    command_id: ClassVar[int] = c.ALERT_NOTIFICATION
-    source_addr_ton: int = 0
-    source_addr_npi: int = 0
-    source_addr: bytes = b""
-    esme_addr_ton: int = 0
-    esme_addr_npi: int = 0
-    esme_addr: bytes = b""
-
-    def __repr__(self) -> str:
-        """Without addresses."""
-        return f"AlertNotification(sequence_number={self.sequence_number})"
-
-
-PDUS: dict[int, type[Pdu]] = {
-    pdu.command_id: pdu
-    for pdu in (
-        BindReceiver, BindReceiverResp, BindTransmitter, BindTransmitterResp, BindTransceiver,
-        BindTransceiverResp, Outbind, Unbind, UnbindResp, EnquireLink, EnquireLinkResp, GenericNack, SubmitSm,
-        SubmitSmResp, DeliverSm, DeliverSmResp, SubmitMulti, SubmitMultiResp, DataSm, DataSmResp, QuerySm,
-        QuerySmResp, CancelSm, CancelSmResp, ReplaceSm, ReplaceSmResp, AlertNotification,
-    )
-}  # fmt: skip
-"""The Struct of every command_id."""
-
 
 # --- encode -----------------------------------------------------------------------------------------------
 
@@ -414,7 +115,7 @@ def encode(pdu: Pdu, sequence_number: int, command_status: int = 0) -> bytes:
 
 
 def encode_tlvs(tlvs: Tlvs, pdu: str = "") -> bytes:
-    """Optional parameters as octets. A known tag must have a value of its size; any other is written as it is.
+    """Optional parameters as octets. A known tag must have a value of its size; others are written as given.
 
     Raises PduError (ESME_RINVTLVLEN, or ESME_RINVTLVSTREAM above TLVS_MAX).
     """
@@ -480,7 +181,7 @@ def _write_unsuccessful(pdu: str, item: UnsuccessSme) -> bytes:
 class _Layout(NamedTuple):
     """A layout as one regular expression: it matches if every mandatory field is within its limits."""
 
-    match: Any
+    match: Callable[[bytes, int], re.Match[bytes] | None]
     names: tuple[str, ...]
     integers: tuple[int, ...]
     message: bool
@@ -511,17 +212,19 @@ _COMPILED = {command_id: _compile(layout) for command_id, layout in LAYOUTS.item
 def decode(frame: bytes, *, lenient: bool = False) -> Pdu:
     """A whole PDU as `framing.split` cuts it.
 
-    Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. A response cannot
-    be answered, so it is read as far as it goes: one without body, or without the NUL at its very end; and if it
-    has a command_status, a body that cannot be read is ignored (section 3.2.1.3).
-    `lenient` reads a PDU whose sm_length is wrong, or whose optional parameters are broken, as if all that follows
-    sm_length were short_message.
+    Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. A response
+    cannot be answered, so it is read as far as it goes: one without body, or without the NUL at its very end;
+    and if it has a command_status, a body that cannot be read is ignored (section 3.2.1.3). `lenient` reads a
+    PDU whose sm_length is wrong, or whose optional parameters are broken, as if all that follows sm_length
+    were short_message.
     """
     if len(frame) < c.HEADER_OCTETS:
         raise FramingError(c.ESME_RINVCMDLEN, 0, f"{len(frame)} octets are no PDU")
     command_length, command_id, command_status, sequence_number = _header.unpack_from(frame)
     if command_length != len(frame):
-        raise FramingError(c.ESME_RINVCMDLEN, sequence_number, f"command_length is not the {len(frame)} octets")
+        raise FramingError(
+            c.ESME_RINVCMDLEN, sequence_number, f"command_length is not the {len(frame)} octets"
+        )
     struct = PDUS.get(command_id)
     if struct is None:
         raise PduError(f"0x{command_id:08X}", "command_id", "unknown", c.ESME_RINVCMDID, sequence_number)
@@ -538,7 +241,7 @@ def decode(frame: bytes, *, lenient: bool = False) -> Pdu:
 
 
 def _read(frame: bytes, command_id: int, sequence_number: int, lenient: bool) -> dict[str, Any]:
-    """The fields by the layout's expression; by the cursor, which knows what is wrong, if that does not match."""
+    """The fields by the layout's expression; if that does not match, by the cursor, which can say why."""
     compiled = _COMPILED[command_id]
     match = compiled.match(frame, c.HEADER_OCTETS) if compiled else None
     if compiled is None or match is None:
@@ -554,7 +257,9 @@ def _read(frame: bytes, command_id: int, sequence_number: int, lenient: bool) ->
             return values | _message_and_tlvs(frame, at, end, command_id, sequence_number, lenient)
         values["short_message"] = frame[at:]
         return values
-    values["tlvs"] = decode_tlvs(frame, at, c.COMMAND_NAMES[command_id], sequence_number) if at < len(frame) else []
+    values["tlvs"] = (
+        decode_tlvs(frame, at, c.COMMAND_NAMES[command_id], sequence_number) if at < len(frame) else []
+    )
     return values
 
 
@@ -565,7 +270,9 @@ def _message_and_tlvs(
     pdu = c.COMMAND_NAMES[command_id]
     try:
         if end > len(frame):
-            raise PduError(pdu, "sm_length", "runs past the end of the PDU", c.ESME_RINVMSGLEN, sequence_number)
+            raise PduError(
+                pdu, "sm_length", "runs past the end of the PDU", c.ESME_RINVMSGLEN, sequence_number
+            )
         return {"short_message": frame[start:end], "tlvs": decode_tlvs(frame, end, pdu, sequence_number)}
     except PduError:
         if not lenient:
@@ -576,7 +283,8 @@ def _message_and_tlvs(
 def decode_tlvs(data: bytes, at: int = 0, pdu: str = "", sequence_number: int = 0) -> Tlvs:
     """Optional parameters from `at` to the end, known or not, in order, with whatever size they have.
 
-    Raises PduError ESME_RINVTLVSTREAM if 1 to 3 octets are left over, a length overruns, or there are too many.
+    Raises PduError ESME_RINVTLVSTREAM if 1 to 3 octets are left over, a length overruns, or there are too
+    many.
     """
     tlvs: Tlvs = []
     end = len(data)

@@ -70,9 +70,9 @@ class Receipt(msgspec.Struct, gc=False):
     """What an SMSC tells about one part.
 
     `message_id` is as the SMSC wrote it ("" if it wrote none): the TLV's if there is one, else the text's;
-    `alt_ids` is the text's beside a different one in the TLV. `stat` is the raw word in upper case, `state` one of
-    delivered, expired, deleted, undeliverable, accepted, unknown, rejected, enroute, skipped. `err` and
-    `done_date` are raw; `network_error` is (network type, code), type 0 if the SMSC wrote digits only.
+    `alt_ids` is the text's beside a different one in the TLV. `stat` is the raw word in upper case, `state`
+    one of delivered, expired, deleted, undeliverable, accepted, unknown, rejected, enroute, skipped. `err`
+    and `done_date` are raw; `network_error` is (network type, code), type 0 if the SMSC wrote digits only.
     Addresses are as on the PDU: they should be those of the message swapped, and are a hint only.
     """
 
@@ -88,16 +88,16 @@ class Receipt(msgspec.Struct, gc=False):
 
     def __repr__(self) -> str:
         """Without addresses."""
-        return f"Receipt(message_id={self.message_id!r}, state={self.state!r}, stat={self.stat!r}, err={self.err!r})"
+        return f"Receipt(message_id={self.message_id!r}, state={self.state!r}, err={self.err!r})"
 
 
 def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt | None:
     """The receipt in a deliver_sm or data_sm, or None if it is a message from a subscriber.
 
-    It is a receipt if esm_class says so, or (unless `by_esm_class_only`) if it has receipted_message_id or its
-    text begins like one: `id:` and then `stat:` with a date. A receipt without any id comes back with
-    message_id "". A wrong sm_length or broken optional parameters do not matter as long as there is text to read.
-    Raises PduError or FramingError if the mandatory fields cannot be read.
+    It is a receipt if esm_class says so, or (unless `by_esm_class_only`) if it has receipted_message_id or
+    its text begins like one: `id:` and then `stat:` with a date. A receipt without any id comes back with
+    message_id "". A wrong sm_length or broken optional parameters do not matter as long as there is text to
+    read. Raises PduError or FramingError if the mandatory fields cannot be read.
     """
     pdu = decode(frame, lenient=True)
     if not isinstance(pdu, DeliverSm | DataSm):
@@ -126,7 +126,7 @@ def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt |
 def build(
     tlvs: Tlvs, text_id: str, stat: str, err: str, source_addr: str, destination_addr: str, done_date: str
 ) -> Receipt:
-    """A receipt of what the text said and the optional parameters, which count more where they say the same."""
+    """A receipt of what the text said and of the optional parameters, which count more."""
     tlv_id, message_state, network_error = "", -1, None
     for tag, value in reversed(tlvs):  # so that of a repeated one the first counts
         if tag == c.TAG_RECEIPTED_MESSAGE_ID:
@@ -189,7 +189,8 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
 
 # --- the text ---------------------------------------------------------------------------------------------
 
-# The alternatives are told apart by their first letters, and a separator comes first: most octets cost one look.
+# The alternatives are told apart by their first letters, and a separator comes first: most octets cost one
+# look.
 _KEY = re.compile(
     r"[\s,;|\0](id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:", re.IGNORECASE | re.ASCII
 )
@@ -201,7 +202,8 @@ _TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search
 
 
 def _scan(text: str) -> dict[str, str]:
-    """Key -> first word of its value, of everything before the first `text:`. The first of a repeated key counts.
+    """Key -> first word of its value, of everything before the first `text:`. The first of a repeated key
+    counts.
 
     A value ends where the next key begins, so an empty one takes nothing from its neighbour.
     """
@@ -222,7 +224,9 @@ def _scan(text: str) -> dict[str, str]:
 
 
 def _read_text(data: bytes, esm_class: int, data_coding: int) -> dict[str, str]:
-    """The fields, in whichever encoding they are found: data_coding is not believed, as it is often the original's."""
+    """The fields, in whichever encoding they are found: data_coding is not believed, as it is often the
+    original's.
+    """
     data = data[:RECEIPT_TEXT_OCTETS_MAX]
     if not data:
         return {}

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import Final, Literal
 
 import msgspec
-import regex
+import regex  # type: ignore[import-untyped,unused-ignore]
 
 from . import constants as c
 from . import gsm7, udh
@@ -37,7 +37,8 @@ _tlv_header = Struct(">HH").pack
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What one carrier takes. `alphabets` are tried in order; `units_*` replace the standard's sizes by alphabet.
+    """What one carrier takes. `alphabets` are tried in order; `units_*` replace the standard's sizes by
+    alphabet.
 
     Raises ValueError for an unknown alphabet, a size below 1, or parts_max outside 1 to 255.
     """
@@ -60,7 +61,8 @@ class Rules(msgspec.Struct, frozen=True):
         if unknown := set(self.alphabets) - {"gsm7", "ucs2", "latin1"}:
             raise ValueError(f"unknown alphabet {sorted(unknown)[0]!r}: gsm7, ucs2, latin1")
         for name in ("units_single", "units_part"):
-            for alphabet, units in (getattr(self, name) or {}).items():
+            sizes: dict[str, int] | None = getattr(self, name)
+            for alphabet, units in (sizes or {}).items():
                 if alphabet not in UNITS_SINGLE:
                     raise ValueError(f"{name}: unknown alphabet {alphabet!r}")
                 # Two units: an escape or surrogate pair must fit, or nothing could be sent.
@@ -75,7 +77,11 @@ class Rules(msgspec.Struct, frozen=True):
     def part(self, alphabet: str) -> int:
         """Units that fit one of several parts."""
         overridden = self.units_part
-        return overridden[alphabet] if overridden and alphabet in overridden else UNITS_PART[self.concat][alphabet]
+        return (
+            overridden[alphabet]
+            if overridden and alphabet in overridden
+            else UNITS_PART[self.concat][alphabet]
+        )
 
 
 class Segmented(msgspec.Struct):
@@ -146,10 +152,11 @@ def single(text: str) -> bytes | None:
 
 
 def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int, bytes, bytes]]:
-    """Per part (esm_class, short_message, optional parameters as octets), ready for `fast.SubmitTemplate.body`.
+    """Per part (esm_class, short_message, optional parameters as octets), ready for
+    `fast.SubmitTemplate.body`.
 
-    `reference` numbers the message towards its destination: its low 8 bits with "udh8", 16 otherwise. The same
-    message with the same reference gives the same octets, which a resent part needs. What does not fit
+    `reference` numbers the message towards its destination: its low 8 bits with "udh8", 16 otherwise. The
+    same message with the same reference gives the same octets, which a resent part needs. What does not fit
     short_message (a carrier with larger parts) goes into message_payload.
     """
     parts = segmented.parts
@@ -210,11 +217,13 @@ def _segment(data: bytes, alphabet: str, data_coding: int, rules: Rules) -> Segm
     if not crlf and (escape < 0 or b"\x1b" not in data):
         parts = [data[at : at + limit] for at in range(0, length, limit)]
     else:
-        parts = []
+        parts = list[bytes]()
         at = 0
         while at < length:
             end = at + limit
-            if end < length and (data[end - 1] == escape or (crlf and data[end - 1] == 13 and data[end] == 10)):
+            if end < length and (
+                data[end - 1] == escape or (crlf and data[end - 1] == 13 and data[end] == 10)
+            ):
                 end -= 1
             parts.append(data[at:end])
             at = end

@@ -1,4 +1,5 @@
-"""SMPP time (3.4 section 7.1.1): `YYMMDDhhmmsstnnp`, absolute ("+", "-") or relative ("R"); and receipt dates.
+"""SMPP time (3.4 section 7.1.1): `YYMMDDhhmmsstnnp`, absolute ("+", "-") or relative ("R"); and receipt
+dates.
 
 A deadline goes out relative, so that no clock and no zone of the SMSC can move it.
 """
@@ -76,7 +77,7 @@ def receipt_date(raw: str) -> datetime | None:
     layout = _DATE_OCTETS.get(len(raw))
     try:
         if layout is not None and raw.isascii() and raw.isdigit():
-            return datetime.strptime(raw, layout)  # noqa: DTZ007 - the text carries no zone
+            return datetime.strptime(raw, layout)  # the text carries no zone
         parsed = parse(raw.encode("ascii", "replace"))
     except (ValueError, TextError):
         return None

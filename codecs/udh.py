@@ -25,12 +25,16 @@ class Concat(NamedTuple):
 
 
 def concat8(reference: int, total: int, number: int) -> bytes:
-    """UDH with an 8-bit reference (its low 8 bits are taken), 6 octets. Raises ValueError outside 1-255 parts."""
+    """UDH with an 8-bit reference (its low 8 bits are taken), 6 octets. Raises ValueError outside 1-255
+    parts.
+    """
     return bytes((5, IEI_CONCAT_8, 3, reference & 0xFF, total, number))
 
 
 def concat16(reference: int, total: int, number: int) -> bytes:
-    """UDH with a 16-bit reference (its low 16 bits are taken), 7 octets. Raises ValueError outside 1-255 parts."""
+    """UDH with a 16-bit reference (its low 16 bits are taken), 7 octets. Raises ValueError outside 1-255
+    parts.
+    """
     return bytes((6, IEI_CONCAT_16, 4, reference >> 8 & 0xFF, reference & 0xFF, total, number))
 
 
