@@ -251,7 +251,8 @@ class Account:
 
         def receipt(state: int, err: bytes) -> Item:
             tail = core.receipts.tail(state, err, now, final_at)
-            return serial, core.receipts.body(*head, state, tail, text)
+            # An intermediate receipt settles nothing: the log does not count it as this part's.
+            return 0 if state == ENROUTE else serial, core.receipts.body(*head, state, tail, text)
 
         if wanted and fate.early_receipt and not fate.no_receipt:
             self._ready.append(receipt(fate.state, fate.err))

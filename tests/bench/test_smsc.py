@@ -179,7 +179,7 @@ def test_a_peer_that_does_not_read_is_not_read() -> None:
 
 
 def test_flags_and_json_make_one_configuration() -> None:
-    words = "--rate-max 20 --json --log x --receipt-delay-s 1.5".split()
+    words = ["--rate-max", "20", "--json", "--log", "x", "--receipt-delay-s", "1.5"]
     config = config_of(
         ["--config-json", '{"seed": 4, "rate_max": 10}', *words, "--states", '{"expired": 0.5}']
     )
