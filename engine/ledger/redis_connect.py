@@ -14,10 +14,9 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import anyio
-import hiredis
 
-from .port import DurabilityError, StoreAddressError, StoreRefused, StoreUnavailable
-from .redis_link import Link, LinkLost, ReplyError
+from .port import Command, DurabilityError, StoreAddressError, StoreRefused, StoreUnavailable
+from .redis_link import Link, LinkLost, ReplyError, pack
 
 Durability = Literal["always", "relaxed"]
 
@@ -142,7 +141,7 @@ async def connect(
 
 
 async def _introduce(link: Link, address: Address, name: str, durability: Durability) -> Server:
-    commands: list[tuple[str | int, ...]] = []
+    commands: list[Command] = []
     if address.password is not None:
         user = () if address.username is None else (address.username,)
         commands.append(("AUTH", *user, address.password))
@@ -161,7 +160,7 @@ async def _introduce(link: Link, address: Address, name: str, durability: Durabi
         ("CLIENT", "KILL", "ID", _CLIENT_ID_OF_NOBODY),
         ("CONFIG", "GET", *SETTINGS_NEEDED),
     ]
-    replies = await link.call(b"".join(hiredis.pack_command(command) for command in commands), len(commands))
+    replies = await link.call(b"".join(pack(command) for command in commands), len(commands))
     for reply in replies[: first_named + 3]:
         _raise_refusal(reply)
     _, client_id, about, persistence = replies[first_named : first_named + 4]
@@ -185,7 +184,7 @@ async def _introduce(link: Link, address: Address, name: str, durability: Durabi
 
 async def _drop(link: Link, client_id: int) -> None:
     """Have the server close a connection we lost: what it had not yet read from it will never be executed."""
-    replies = await link.call(hiredis.pack_command(("CLIENT", "KILL", "ID", client_id)), 1)
+    replies = await link.call(pack(("CLIENT", "KILL", "ID", client_id)), 1)
     _raise_refusal(replies[0])
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from .port import StoreUnavailable
+from .port import Command, StoreUnavailable
 
 CALLS_IN_FLIGHT_MAX: Final = 4096
 """Unanswered calls on one link; a further one is refused (StoreUnavailable) rather than queued without
@@ -24,8 +24,10 @@ end.
 
 ReplyError = hiredis.ReplyError
 
+pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # its stub describes tuples of one word
+
 _NOTHING: Final = object()
-_UNWATCH: Final = hiredis.pack_command(("UNWATCH",))
+_UNWATCH: Final = pack(("UNWATCH",))
 
 
 class LinkLost(Exception):

@@ -14,13 +14,12 @@ from types import TracebackType
 from typing import Any, Final
 
 import anyio
-import hiredis
 import msgspec
 from anyio.abc import TaskGroup
 
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
 from .redis_connect import Durability, Server, connect, parse_url
-from .redis_link import Link, LinkLost, ReplyError
+from .redis_link import Link, LinkLost, ReplyError, pack
 
 CALL_TIMEOUT_S: Final = 10.0
 """Silence of the server after which a connection is given up."""
@@ -30,11 +29,10 @@ WAITERS_MAX: Final = 64
 """Calls of `wait` at one time, each on a connection of its own."""
 CLOSE_S: Final = 1.0
 
-_MULTI: Final = hiredis.pack_command(("MULTI",))
-_EXEC: Final = hiredis.pack_command(("EXEC",))
+_MULTI: Final = pack(("MULTI",))
+_EXEC: Final = pack(("EXEC",))
 
 _log = logging.getLogger(__name__)
-_pack = hiredis.pack_command
 
 
 class StoreStatistics(msgspec.Struct, frozen=True):
@@ -111,7 +109,7 @@ class RedisStore:
             self._idle.pop()
         link = self._idle.pop() if self._idle else await self._waiter()
         block: tuple[str | int, ...] = ("BLOCK", max(1, int(timeout_s * 1000))) if timeout_s > 0 else ()
-        data = _pack(("XREAD", "COUNT", 1, *block, "STREAMS", *streams.keys(), *streams.values()))
+        data = pack(("XREAD", "COUNT", 1, *block, "STREAMS", *streams.keys(), *streams.values()))
         self._waiting.add(link)
         try:
             (reply,) = await link.call(data, 1, timeout_s + self._call_timeout_s)
@@ -162,9 +160,12 @@ class RedisStore:
         )
         return link
 
-    def pause(self, failures: int) -> float:
-        """Seconds before the next attempt after so many failures in a row: doubling, with jitter."""
-        return min(RECONNECT_MAX_S, RECONNECT_FIRST_S * 2 ** min(failures, 16)) * self._rng.uniform(0.5, 1.0)
+    def pause_s(self, failures: int) -> float:
+        """How long to wait before the next attempt, after so many failures in a row: doubling, with
+        jitter.
+        """
+        longest_s = min(RECONNECT_MAX_S, RECONNECT_FIRST_S * (1 << min(failures, 16)))
+        return longest_s * self._rng.uniform(0.5, 1.0)
 
     async def _waiter(self) -> Link:
         return await self.connect("wait", None)
@@ -194,10 +195,10 @@ class RedisStage:
     async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
         """See `port.Stage.read`."""
         link = self.link or await self._first_link()
-        packed = [_pack(command) for command in commands]
+        packed = [pack(command) for command in commands]
         if watch:
             self._watched = None
-            packed.insert(0, _pack(("WATCH", *watch)))
+            packed.insert(0, pack(("WATCH", *watch)))
         elif not packed:
             return []
         try:
@@ -224,7 +225,7 @@ class RedisStage:
         link = self.link or await self._first_link()
         if watched is not None and watched is not link:
             raise StoreUnavailable("the connection with the WATCH was lost")
-        packed = [_MULTI, *map(_pack, commands), _EXEC]
+        packed = [_MULTI, *map(pack, commands), _EXEC]
         try:
             replies = await link.call(b"".join(packed), len(packed))
         except LinkLost as error:
@@ -263,7 +264,7 @@ class RedisStage:
                 await link.gone.wait()
                 if loop.time() - connected_at > RECONNECT_MAX_S:
                     failures = 0
-            await anyio.sleep(self._store.pause(failures))
+            await anyio.sleep(self._store.pause_s(failures))
             failures += 1
 
     def closed(self) -> None:
