@@ -199,12 +199,13 @@ def tcp_connector_for(config: CarrierConfig) -> Connector:
 @contextlib.asynccontextmanager
 async def open_store(config: Config) -> AsyncIterator[Store]:
     """The configured message store, its server started if it is the embedded one. Raises StoreError."""
-    from .ledger.embedded import embedded_server
     from .ledger.redis_store import RedisStore
 
     async with contextlib.AsyncExitStack() as stack:
         url = config.redis.url
         if url == "embedded":
+            from .ledger.embedded import embedded_server
+
             url = await stack.enter_async_context(
                 embedded_server(Path(config.node.data), config.redis.server_binary)
             )

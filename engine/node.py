@@ -16,7 +16,7 @@ import msgspec
 from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
-from .dispatch.prepare import Prepared, Preparer
+from .dispatch.prepare import Preparer
 from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
@@ -75,21 +75,11 @@ class TodokeNode:
                 Refusal(index, message.ref, None, code, detail, retry_after_s)
                 for message, index in zip(messages, indexes, strict=True)
             ]
-        items: list[Prepared] = []
-        refused: list[Refusal] = []
-        now_ms = int(self._clock.wall() * 1000)
-        prepare = self._preparer.prepare
-        for message, index in zip(messages, indexes, strict=True):
-            prepared = prepare(message, index, now_ms)
-            if type(prepared) is Prepared:
-                items.append(prepared)
-            else:
-                assert isinstance(prepared, Refusal)
-                refused.append(prepared)
+        batchlets, refused = self._preparer.prepare(messages, indexes, int(self._clock.wall() * 1000))
         accepted: list[Accepted] = []
-        if items:
+        if batchlets:
             try:
-                accepted, conflicts = await self._accept.submit(app, items)
+                accepted, conflicts = await self._accept.submit(app, batchlets)
             except StoreError as error:
                 raise NodeUnavailable(f"the message store is away: {error}", UNAVAILABLE_RETRY_S) from error
             refused += conflicts

@@ -69,8 +69,8 @@ class BodyMaker:
 
     def segmented(self, entry: Entry) -> segment.Segmented:
         """The entry's text in parts. Raises TextError if the carrier's rules changed since it was accepted."""
-        if isinstance(entry.text, bytes):
-            return segment.segment_data(entry.text, self.rules)
+        if entry.extra is not None and entry.extra.data is not None:
+            return segment.segment_data(entry.extra.data, self.rules)
         return segment.segment(entry.text, self.rules)
 
     def bodies(self, entry: Entry, now_ms: int) -> dict[int, bytes]:

@@ -174,7 +174,7 @@ class Outgoing:
                 continue
             if entry.parts == 1 and entry.extra is None and not entry.expires_ms:
                 payload = payloads[index] if payloads else None
-                if payload is None and type(entry.text) is str:
+                if payload is None:
                     payload = self._simple_payload(entry.text)
                 if payload is not None:
                     if entry.sender != sender:

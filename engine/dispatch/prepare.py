@@ -12,22 +12,37 @@ from zlib import crc32
 from ...codecs import segment
 from ...codecs.errors import TextError
 from ..ledger.blocks import Entry, Extra
-from ..messages import Refusal, Valid
+from ..messages import INVALID_WINDOW, NO_ROUTE, UNKNOWN_CARRIER, Refusal, Valid
 from . import hours
 from .router import Router
 
 
-class Prepared(NamedTuple):
-    """One message on its way into a block. `payload`: the octets of a one-part GSM-7 text, else None."""
+class Batchlet:
+    """Messages of one submission that may share a block: same carrier, lane, campaign and moment. Parallel lists."""
 
-    index: int
-    carrier: str
-    lane: str
-    campaign: str
-    at_ms: int
-    entry: Entry
-    payload: bytes | None
-    digest: int
+    __slots__ = ("at_ms", "campaign", "carrier", "digests", "entries", "lane", "long", "payloads", "places", "refs")
+
+    def __init__(self, carrier: str, lane: str, campaign: str, at_ms: int) -> None:
+        self.carrier = carrier
+        self.lane = lane
+        self.campaign = campaign
+        self.at_ms = at_ms
+        self.places: list[int] = []
+        """Indexes in the submission."""
+        self.entries: list[Entry] = []
+        self.payloads: list[bytes | None] = []
+        """Octets of one-part GSM-7 texts, else None."""
+        self.digests: list[int] = []
+        """See body_digest; 0 without a ref."""
+        self.refs = False
+        self.long = False
+
+    def keep(self, positions: list[int]) -> None:
+        """Keep only the messages at these positions."""
+        self.places = [self.places[position] for position in positions]
+        self.entries = [self.entries[position] for position in positions]
+        self.payloads = [self.payloads[position] for position in positions]
+        self.digests = [self.digests[position] for position in positions]
 
 
 class CarrierRules(NamedTuple):
@@ -46,60 +61,111 @@ class Preparer:
         self._router = router
         self._carriers = carriers
 
-    def prepare(self, valid: Valid, index: int, now_ms: int) -> Prepared | Refusal:
-        """`index` is the message's place in its submission; `now_ms` wall-clock milliseconds."""
-        to = valid.to
-        if valid.carrier is not None:
-            name = valid.carrier
-            if name not in self._carriers:
-                known = ", ".join(self._carriers)
-                return Refusal(index, valid.ref, "carrier", "unknown_carrier", f"no such carrier; known: {known}")
-        else:
-            names = self._router.choose(to)
-            if not names:
-                return Refusal(index, valid.ref, "to", "no_route", "no route has a prefix of this number")
-            name = names[0]
-        carrier = self._carriers[name]
-        text: str | bytes
-        payload: bytes | None = None
-        parts = 1
-        if valid.text is not None:
+    def prepare(
+        self, messages: list[Valid], places: list[int], now_ms: int
+    ) -> tuple[list[Batchlet], list[Refusal]]:
+        """A submission, in order. `places` are the messages' indexes; `now_ms` wall-clock milliseconds."""
+        batchlets: list[Batchlet] = []
+        refused: list[Refusal] = []
+        choose, carriers, single = self._router.choose, self._carriers, segment.single
+        last: Batchlet | None = None
+        for valid, place in zip(messages, places, strict=True):
+            to = valid.to
             text = valid.text
-            if carrier.gsm7_first:
-                payload = segment.single(text)
-            if payload is None:
-                try:
-                    parts = len(segment.segment(text, carrier.rules).parts)
-                except TextError as error:
-                    return Refusal(index, valid.ref, error.field, error.code, error.detail)
-        else:
-            text = valid.data or b""
-            try:
-                parts = len(segment.segment_data(text, carrier.rules).parts)
-            except TextError as error:
-                return Refusal(index, valid.ref, "data", error.code, error.detail)
-        sender = valid.sender or carrier.sender
-        at_ms = valid.at_ms
-        extra = None
-        if not valid.receipt or valid.window is not None or valid.tags:
-            extra = Extra(receipt=valid.receipt, window=valid.window, tags=valid.tags)
-            if valid.window is not None:
-                opens_ms = hours.span(valid.window, max(now_ms, at_ms))[0]
-                if valid.expires_ms and opens_ms >= valid.expires_ms:
-                    return Refusal(index, valid.ref, "window", "never_open", "the window does not open before `expires`")
-                if opens_ms > max(now_ms, at_ms):
-                    at_ms = opens_ms
-        entry = Entry(to, sender, text, valid.ref, parts, valid.expires_ms, 0, extra)
-        digest = 0 if valid.ref is None else body_digest(valid)
-        return Prepared(index, name, valid.lane, valid.campaign or "", at_ms, entry, payload, digest)
+            ref = valid.ref
+            if valid.carrier is None:
+                names = choose(to)
+                if not names:
+                    refused.append(Refusal(place, ref, "to", NO_ROUTE, "no route has a prefix of this number"))
+                    continue
+                name = names[0]
+            else:
+                name = valid.carrier
+                if name not in carriers:
+                    known = ", ".join(carriers)
+                    refused.append(
+                        Refusal(place, ref, "carrier", UNKNOWN_CARRIER, f"no such carrier; known: {known}")
+                    )
+                    continue
+            carrier = carriers[name]
+            payload = single(text) if text is not None and carrier.gsm7_first else None
+            parts = 1
+            at_ms = valid.at_ms
+            extra = None
+            if payload is None or not valid.receipt or valid.window is not None or valid.tags:
+                slow = _slow(valid, carrier.rules, payload is None, place, now_ms)
+                if type(slow) is Refusal:
+                    refused.append(slow)
+                    continue
+                assert type(slow) is tuple
+                parts, at_ms, extra = slow
+            if at_ms <= now_ms:
+                at_ms = 0
+            campaign = valid.campaign or ""
+            batchlet = last
+            if (
+                batchlet is None
+                or batchlet.carrier != name
+                or batchlet.lane != valid.lane
+                or batchlet.at_ms != at_ms
+                or batchlet.campaign != campaign
+            ):
+                for batchlet in batchlets:
+                    if (batchlet.carrier, batchlet.lane, batchlet.at_ms) == (name, valid.lane, at_ms) and (
+                        batchlet.campaign == campaign
+                    ):
+                        break
+                else:
+                    batchlet = Batchlet(name, valid.lane, campaign, at_ms)
+                    batchlets.append(batchlet)
+                last = batchlet
+            batchlet.places.append(place)
+            batchlet.entries.append(
+                Entry(to, valid.sender or carrier.sender, text or "", ref, parts, valid.expires_ms, 0, extra)
+            )
+            batchlet.payloads.append(payload)
+            if parts > 1:
+                batchlet.long = True
+            if ref is None:
+                batchlet.digests.append(0)
+            else:
+                batchlet.refs = True
+                batchlet.digests.append(body_digest(valid))
+        return batchlets, refused
+
+
+def _slow(
+    valid: Valid, rules: segment.Rules, measure: bool, place: int, now_ms: int
+) -> tuple[int, int, Extra | None] | Refusal:
+    """Parts, first moment and extras of a message that is not one plain part, or why it is refused."""
+    parts = 1
+    if measure:
+        try:
+            if valid.text is not None:
+                parts = len(segment.segment(valid.text, rules).parts)
+            else:
+                parts = len(segment.segment_data(valid.data or b"", rules).parts)
+        except TextError as error:
+            return Refusal(place, valid.ref, "text" if valid.text is not None else "data", error.code, error.detail)
+    at_ms = valid.at_ms
+    extra = None
+    if not valid.receipt or valid.window is not None or valid.tags or valid.data is not None:
+        extra = Extra(receipt=valid.receipt, window=valid.window, tags=valid.tags, data=valid.data)
+    if valid.window is not None:
+        earliest_ms = max(now_ms, at_ms)
+        opens_ms = hours.span(valid.window, earliest_ms)[0]
+        if opens_ms == hours.NEVER_MS or (valid.expires_ms and opens_ms >= valid.expires_ms):
+            return Refusal(place, valid.ref, "window", INVALID_WINDOW, "the window does not open before `expires`")
+        at_ms = max(at_ms, opens_ms) if opens_ms > earliest_ms else at_ms
+    return parts, at_ms, extra
 
 
 def body_digest(valid: Valid) -> int:
     """What must be equal for a repeated reference to be a duplicate and not a conflict (32 bits)."""
-    digest = crc32(valid.text.encode() if valid.text is not None else valid.data or b"")
-    digest = crc32(valid.to.encode(), digest)
-    if valid.sender:
-        digest = crc32(valid.sender.encode(), digest)
-    if valid.at_ms or valid.expires_ms or valid.carrier is not None or valid.window is not None:
-        digest = crc32(repr((valid.at_ms, valid.expires_ms, valid.carrier, valid.window)).encode(), digest)
+    digest = crc32(f"{valid.to}\0{valid.sender}\0{valid.text}".encode())
+    if valid.at_ms or valid.expires_ms or valid.carrier is not None or valid.window is not None or valid.data:
+        window = valid.window
+        hours_of = None if window is None else (window.from_, window.to, window.zone, window.days)
+        rest = (valid.at_ms, valid.expires_ms, valid.carrier, hours_of, valid.data)
+        digest = crc32(repr(rest).encode(), digest)
     return digest

@@ -64,9 +64,9 @@ class Taker:
 
     def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
         """A block of this carrier was accepted here: keep its body at hand."""
-        self._recent[block.block_id] = (block, payloads)
-        if len(self._recent) > RECENT_BLOCKS_MAX:
-            self._recent.popitem(last=False)
+        # The lanes are first in, first out: when there is no room, the new one is the last to be needed.
+        if len(self._recent) < RECENT_BLOCKS_MAX:
+            self._recent[block.block_id] = (block, payloads)
         self.bell.ring()
 
     def wanted(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
@@ -18,8 +19,8 @@ import anyio
 
 from ..bell import Bell
 from ..clock import Clock
-from ..dispatch.prepare import Prepared
-from ..messages import Accepted, Refusal
+from ..dispatch.prepare import Batchlet
+from ..messages import REF_CONFLICT, Accepted, Refusal
 from . import blocks
 from .keys import AppKeys, CarrierKeys
 from .port import OutcomeUnknown, Store, StoreError, StoreUnavailable
@@ -29,6 +30,8 @@ log = logging.getLogger("todoke.accept")
 BATCH_MESSAGES_MAX: Final = 4_000
 BLOCK_MESSAGES_MAX: Final = 512
 BLOCK_OCTETS_MAX: Final = 262_144
+LONG_BLOCK_MESSAGES_MAX: Final = 16
+"""Messages taken at once from a submission too large for one block."""
 OUTCOME_ASK_S: Final = 15.0
 """How long a lost reply is asked after before the app is told to submit again with the same ref."""
 CONCAT_BUCKET_S: Final = 21_600
@@ -38,11 +41,12 @@ CONCAT_BUCKET_S: Final = 21_600
 class _Waiting:
     """One submission in the stage's hands."""
 
-    __slots__ = ("accepted", "app", "done", "error", "items", "refused")
+    __slots__ = ("accepted", "app", "batchlets", "done", "error", "refused", "size")
 
-    def __init__(self, app: str, items: list[Prepared]) -> None:
+    def __init__(self, app: str, batchlets: list[Batchlet]) -> None:
         self.app = app
-        self.items = items
+        self.batchlets = batchlets
+        self.size = sum(len(batchlet.entries) for batchlet in batchlets)
         self.done = anyio.Event()
         self.accepted: list[Accepted] = []
         self.refused: list[Refusal] = []
@@ -50,15 +54,30 @@ class _Waiting:
 
 
 class _Group:
-    """The messages of one batch that may share blocks."""
+    """A block in the making."""
 
-    __slots__ = ("entries", "octets", "payloads")
+    __slots__ = ("block_id", "entries", "octets", "payloads", "room")
 
-    def __init__(self) -> None:
-        self.entries: list[blocks.Entry] = []
+    def __init__(self, block_id: str, room: int) -> None:
+        self.block_id = block_id
+        self.entries: list[blocks.Entry | None] = []
         self.payloads: list[bytes | None] = []
         self.octets = 0
+        self.room = room
+        """Messages that still fit."""
 
+    def add(self, entries: list[blocks.Entry], payloads: list[bytes | None], octets: int) -> None:
+        self.entries += entries
+        self.payloads += payloads
+        self.octets += octets
+        self.room -= len(entries)
+
+
+_ref = Struct(">IIB")
+_ref_head = _ref.pack
+_read_ref_head = _ref.unpack_from
+REF_HEAD_OCTETS: Final = _ref.size
+"""A reference's value: body digest, second of acceptance, parts; then the message id."""
 
 BlockMade = Callable[[str, blocks.Block, list[bytes | None]], None]
 
@@ -98,15 +117,16 @@ class AcceptStage:
         self.queued_messages = 0
         """Messages accepted and not yet finished by dispatch, as this process knows."""
 
-    async def submit(self, app: str, items: list[Prepared]) -> tuple[list[Accepted], list[Refusal]]:
-        """Make these durable. Returns what was accepted and what was refused (reference conflicts), in order.
+    async def submit(self, app: str, batchlets: list[Batchlet]) -> tuple[list[Accepted], list[Refusal]]:
+        """Make these durable. Returns what was accepted, in the order of their places, and what was refused
+        (reference conflicts).
 
-        Raises StoreUnavailable or StoreRefused: nothing of `items` was accepted. OutcomeUnknown: they may have been;
+        Raises StoreUnavailable or StoreRefused: nothing of it was accepted. OutcomeUnknown: they may have been;
         to submit again with the same references is safe.
         """
         if self.away:
             raise StoreUnavailable("the message store is away")
-        waiting = _Waiting(app, items)
+        waiting = _Waiting(app, batchlets)
         self._waiting.append(waiting)
         self._bell.ring()
         await waiting.done.wait()
@@ -139,21 +159,13 @@ class AcceptStage:
         while self._waiting and size < BATCH_MESSAGES_MAX:
             waiting = self._waiting.popleft()
             batch.append(waiting)
-            size += len(waiting.items)
-        error: NodeUnavailable | None = None
+            size += waiting.size
         try:
             with anyio.CancelScope(shield=True):
                 await self._accept(batch)
-        except OutcomeUnknown:
-            error = NodeUnavailable(
-                "the message store went away in the middle of a write: submit again with the same ref",
-                RETRY_AFTER_S,
-            )
-        except StoreError as reason:
-            error = NodeUnavailable(f"the message store is away ({reason})", RETRY_AFTER_S)
-        if error is not None:
+        except StoreError as error:
             if not self.away:
-                log.error("submissions are refused: %s", error)
+                log.error("submissions are refused until the message store is back: %s", error)
             self.away = True
             for waiting in batch:
                 waiting.error = error
@@ -199,64 +211,27 @@ class AcceptStage:
         known = await self._look_up(batch, now_ms)
         plan = _Plan()
         groups: dict[tuple[str, str, str, str, int], _Group] = {}
-        taken: dict[tuple[str, str], tuple[int, str, int]] = {}
         new_refs: dict[str, list[bytes]] = {}
-        block_ids: dict[int, str] = {}
         for waiting in batch:
             app = waiting.app
-            accepted: list[Accepted] = []
-            refused: list[Refusal] = []
-            plan.answers.append((waiting, accepted, refused))
             refs = new_refs.setdefault(app, [])
-            for item in waiting.items:
-                index, carrier, lane, campaign, at_ms, entry, payload, digest = item
-                ref = entry.ref
-                if ref is not None:
-                    before = taken.get((app, ref)) or known.refs.get((app, ref))
-                    if before is not None:
-                        if before[0] == digest:
-                            accepted.append(Accepted(ref, before[1], before[2], True))
-                        else:
-                            refused.append(
-                                Refusal(
-                                    index,
-                                    ref,
-                                    "ref",
-                                    "ref_conflict",
-                                    "this ref was accepted with another body",
-                                )
-                            )
+            placed: list[tuple[list[int], list[Accepted]]] = []
+            refused: list[Refusal] = []
+            for batchlet in waiting.batchlets:
+                if batchlet.refs:
+                    repeated = self._drop_repeated(app, batchlet, known, refused)
+                    if repeated[0]:
+                        placed.append(repeated)
+                    if not batchlet.entries:
                         continue
-                if at_ms <= now_ms:
-                    at_ms = 0
-                key = (carrier, lane, app, campaign, at_ms)
-                group = groups.get(key)
-                if group is None:
-                    group = groups[key] = _Group()
-                elif (
-                    len(group.entries) >= self._block_messages[carrier]
-                    or group.octets + len(entry.text) * 4 > BLOCK_OCTETS_MAX
-                ):
-                    self._close(plan, key, group, block_ids[id(group)], now_ms)
-                    group = groups[key] = _Group()
-                if not group.entries:
-                    self._minted += 1
-                    block_ids[id(group)] = f"{self._epoch:x}-{self._minted:x}"
-                if entry.parts > 1:
-                    entry.reference = known.next_reference(carrier, entry.to, self._reference_max[carrier])
-                message_id = f"{carrier}.{block_ids[id(group)]}.{len(group.entries)}"
-                group.entries.append(entry)
-                group.payloads.append(payload)
-                group.octets += 48 + len(entry.text)
-                accepted.append(Accepted(ref, message_id, entry.parts))
-                if ref is not None:
-                    taken[app, ref] = (digest, message_id, entry.parts)
-                    refs.append(ref.encode())
-                    refs.append(
-                        b"%08x%08x%02x%b" % (digest, now_ms // 1000, entry.parts, message_id.encode())
-                    )
+                key = (batchlet.carrier, batchlet.lane, app, batchlet.campaign, batchlet.at_ms)
+                accepted = self._place(plan, groups, key, batchlet, known, refs, now_ms)
+                placed.append((batchlet.places, accepted))
+            plan.answers.append((waiting, _in_order(placed), refused))
         for key, group in groups.items():
-            self._close(plan, key, group, block_ids[id(group)], now_ms)
+            self._close(plan, key, group, now_ms)
+        if known.twins:
+            plan.name_twins(known.twins)
         bucket = int(now_ms / 1000 / self._ref_ttl_s)
         for app, refs in new_refs.items():
             if refs:
@@ -267,13 +242,99 @@ class AcceptStage:
         known.append_references(plan.commands, self._carriers, now_ms)
         return plan
 
+    def _place(
+        self,
+        plan: _Plan,
+        groups: dict[tuple[str, str, str, str, int], _Group],
+        key: tuple[str, str, str, str, int],
+        batchlet: Batchlet,
+        known: _Known,
+        refs: list[bytes],
+        now_ms: int,
+    ) -> list[Accepted]:
+        """Put a batchlet into as few blocks as the limits allow; its references are appended to `refs`."""
+        carrier = batchlet.carrier
+        if batchlet.long:
+            highest = self._reference_max[carrier]
+            for entry in batchlet.entries:
+                if entry.parts > 1:
+                    entry.reference = known.next_reference(carrier, entry.to, highest)
+        accepted: list[Accepted] = []
+        entries, payloads, digests = batchlet.entries, batchlet.payloads, batchlet.digests
+        octets = 48 * len(entries) + 3 * sum([len(entry.text) for entry in entries])
+        now_s = now_ms // 1000
+        start = 0
+        while start < len(entries):
+            group = groups.get(key)
+            if group is None or group.octets + octets > BLOCK_OCTETS_MAX or group.room <= 0:
+                if group is not None and group.entries:
+                    self._close(plan, key, group, now_ms)
+                self._minted += 1
+                group = groups[key] = _Group(f"{self._epoch:x}-{self._minted:x}", self._block_messages[carrier])
+            stop = min(len(entries), start + group.room)
+            if octets > BLOCK_OCTETS_MAX:
+                stop = min(stop, start + LONG_BLOCK_MESSAGES_MAX)
+            prefix = f"{carrier}.{group.block_id}."
+            position = len(group.entries)
+            chunk = entries[start:stop]
+            for entry, digest in zip(chunk, digests[start:stop], strict=True):
+                message_id = prefix + str(position)
+                position += 1
+                ref = entry.ref
+                accepted.append(Accepted(ref, message_id, entry.parts))
+                if ref is not None:
+                    refs.append(ref.encode())
+                    refs.append(_ref_head(digest, now_s, entry.parts) + message_id.encode())
+            group.add(chunk, payloads[start:stop], octets * (stop - start) // len(entries))
+            start = stop
+        return accepted
+
+    def _drop_repeated(
+        self, app: str, batchlet: Batchlet, known: _Known, refused: list[Refusal]
+    ) -> tuple[list[int], list[Accepted]]:
+        """Take messages whose reference was accepted before out of a batchlet: duplicates and conflicts."""
+        taken = known.taken.setdefault(app, {})
+        before = known.refs.get(app)
+        digests = batchlet.digests
+        names = [entry.ref for entry in batchlet.entries]
+        fresh = {name: digest for name, digest in zip(names, digests, strict=True) if name is not None}
+        if before is None and len(fresh) == len(names) and taken.keys().isdisjoint(fresh):
+            taken.update(fresh)
+            return [], []
+        kept: list[int] = []
+        places: list[int] = []
+        duplicates: list[Accepted] = []
+        for position, (name, digest) in enumerate(zip(names, digests, strict=True)):
+            if name is None:
+                kept.append(position)
+                continue
+            found = before.get(name) if before is not None else None
+            if found is not None and found[0] == digest:
+                places.append(batchlet.places[position])
+                duplicates.append(Accepted(name, found[1], found[2], True))
+            elif found is None and taken.get(name) == digest:
+                # The first one is in this very batch: its id is known when all are placed.
+                places.append(batchlet.places[position])
+                duplicates.append(Accepted(name, "", 0, True))
+                known.twins.append((app, duplicates[-1]))
+            elif found is not None or name in taken:
+                place = batchlet.places[position]
+                refused.append(
+                    Refusal(place, name, "ref", REF_CONFLICT, "this ref was accepted with another body")
+                )
+            else:
+                taken[name] = digest
+                kept.append(position)
+        batchlet.keep(kept)
+        return places, duplicates
+
     def _close(
-        self, plan: _Plan, key: tuple[str, str, str, str, int], group: _Group, block_id: str, now_ms: int
+        self, plan: _Plan, key: tuple[str, str, str, str, int], group: _Group, now_ms: int
     ) -> None:
         """The commands that make one block."""
         carrier, lane, app, campaign, at_ms = key
         keys = self._carriers[carrier]
-        block = blocks.Block(blocks.FORMAT, block_id, lane, app, campaign, now_ms, group.entries)
+        block = blocks.Block(blocks.FORMAT, group.block_id, lane, app, campaign, now_ms, group.entries)
         plan.add_block(keys, block, at_ms, self._epoch)
         if not at_ms:
             plan.due_now.append((carrier, block, group.payloads))
@@ -287,18 +348,18 @@ class AcceptStage:
         refs: dict[str, list[str]] = {}
         long: dict[str, list[str]] = {}
         for waiting in batch:
-            found = [item.entry.ref for item in waiting.items if item.entry.ref is not None]
-            if found:
-                refs.setdefault(waiting.app, []).extend(found)
-            for item in waiting.items:
-                if item.entry.parts > 1:
-                    long.setdefault(item.carrier, []).append(item.entry.to)
+            for batchlet in waiting.batchlets:
+                if batchlet.refs:
+                    names = [entry.ref for entry in batchlet.entries if entry.ref is not None]
+                    refs.setdefault(waiting.app, []).extend(names)
+                if batchlet.long:
+                    numbers = [entry.to for entry in batchlet.entries if entry.parts > 1]
+                    long.setdefault(batchlet.carrier, []).extend(numbers)
         for app, names in refs.items():
             keys = self._app(app)
             watch.append(keys.refs_version)
-            encoded = [name.encode() for name in names]
             for each in (bucket, bucket - 1):
-                commands.append(("HMGET", keys.refs(each), *encoded))
+                commands.append(("HMGET", keys.refs(each), *names))
                 asked.append((app, names))
         known = _Known()
         concat_bucket = now_ms // 1000 // CONCAT_BUCKET_S
@@ -314,10 +375,11 @@ class AcceptStage:
         for (app, names), reply in zip(asked, replies, strict=False):
             if any(reply):
                 for name, value in zip(names, reply, strict=True):
-                    if value is not None and int(value[8:16], 16) >= oldest_s:
-                        known.refs.setdefault(
-                            (app, name), (int(value[:8], 16), value[18:].decode(), int(value[16:18], 16))
-                        )
+                    if value is not None:
+                        digest, accepted_s, parts = _read_ref_head(value)
+                        if accepted_s >= oldest_s:
+                            before = known.refs.setdefault(app, {})
+                            before.setdefault(name, (digest, value[REF_HEAD_OCTETS:].decode(), parts))
         rest = iter(replies[len(asked) :])
         for carrier, numbers in long.items():
             for number, here, before in zip(numbers, next(rest), next(rest), strict=True):
@@ -336,9 +398,13 @@ class _Known:
     """What a batch's look-up found."""
 
     def __init__(self) -> None:
-        self.refs: dict[tuple[str, str], tuple[int, str, int]] = {}
-        """(app, ref) -> digest, message_id, parts."""
+        self.refs: dict[str, dict[str, tuple[int, str, int]]] = {}
+        """app -> ref -> digest, message_id, parts."""
+        self.taken: dict[str, dict[str, int]] = {}
+        """app -> ref -> digest, of this batch."""
         self.concat: dict[tuple[str, str], int] = {}
+        self.twins: list[tuple[str, Accepted]] = []
+        """Duplicates of messages of the same batch, to be given the first one's id."""
         self._used: dict[str, dict[str, int]] = {}
 
     def next_reference(self, carrier: str, number: str, highest: int) -> int:
@@ -370,12 +436,31 @@ class _Plan:
         self.first_block_key = b""
         self.count = 0
 
+    def name_twins(self, twins: list[tuple[str, Accepted]]) -> None:
+        first: dict[tuple[str, str | None], Accepted] = {}
+        for waiting, accepted, _ in self.answers:
+            for answer in accepted:
+                if not answer.duplicate:
+                    first[waiting.app, answer.ref] = answer
+        for app, twin in twins:
+            found = first[app, twin.ref]
+            twin.message_id, twin.parts = found.message_id, found.parts
+
     def add_block(self, keys: CarrierKeys, block: blocks.Block, at_ms: int, epoch: int) -> None:
         key = keys.block(block.block_id)
         if not self.first_block_key:
             self.first_block_key = key
         self.count += len(block.entries)
         self.commands += make_block(keys, block, at_ms, epoch)
+
+
+def _in_order(placed: list[tuple[list[int], list[Accepted]]]) -> list[Accepted]:
+    """The answers of several batchlets in the order of the submission."""
+    if len(placed) == 1:
+        return placed[0][1]
+    pairs = [pair for places, answers in placed for pair in zip(places, answers, strict=True)]
+    pairs.sort(key=lambda pair: pair[0])
+    return [answer for _, answer in pairs]
 
 
 def make_block(keys: CarrierKeys, block: blocks.Block, at_ms: int, epoch: int) -> list[tuple[Any, ...]]:

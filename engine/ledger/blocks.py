@@ -35,7 +35,7 @@ STATE_OF_KIND: Final = {
 }
 
 
-class Extra(msgspec.Struct, array_like=True):
+class Extra(msgspec.Struct, array_like=True, gc=False):
     """What few messages need; most entries carry None in its place."""
 
     message_id: str = ""
@@ -52,14 +52,16 @@ class Extra(msgspec.Struct, array_like=True):
     tags: list[str] | None = None
     accepted_ms: int = 0
     last_status: int = 0
+    data: bytes | None = None
+    """Binary content, in place of a text."""
 
 
-class Entry(msgspec.Struct, array_like=True):
-    """One message in a block. `text` is the app's text, or octets when the app sent `data`."""
+class Entry(msgspec.Struct, array_like=True, gc=False):
+    """One message in a block; `text` is empty when the app sent `data` (see Extra)."""
 
     to: str
     sender: str
-    text: str | bytes
+    text: str
     ref: str | None
     parts: int
     expires_ms: int = 0

@@ -14,7 +14,7 @@ from ..messages import Correction, Event, Received, Report, ReportError
 from .keys import AppKeys
 
 
-class Told(msgspec.Struct, array_like=True):
+class Told(msgspec.Struct, array_like=True, gc=False):
     """One event as stored. `kind`: `report`, `correction` or `received`; the latter uses the last three fields."""
 
     kind: str

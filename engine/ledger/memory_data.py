@@ -299,8 +299,14 @@ def _ttl(db: Database, args: list[bytes]) -> Any:
 # Lists
 
 
+def _values(db: Database, key: bytes) -> list[bytes]:
+    """The list, or an empty one that is not stored."""
+    found: list[bytes] | None = db.get(key, list)
+    return [] if found is None else found
+
+
 def _rpush(db: Database, args: list[bytes]) -> Any:
-    values = db.get_or_make(args[0], list)
+    values: list[bytes] = db.get_or_make(args[0], list)
     values.extend(args[1:])
     db.touched(args[0])
     return len(values)
@@ -312,7 +318,7 @@ def _rpushx(db: Database, args: list[bytes]) -> Any:
 
 def _lrange(db: Database, args: list[bytes]) -> Any:
     first, last = _integer(args[1]), _integer(args[2])
-    values = db.get(args[0], list) or []
+    values = _values(db, args[0])
     if first < 0:
         first = max(0, first + len(values))
     if last < 0:
@@ -321,14 +327,20 @@ def _lrange(db: Database, args: list[bytes]) -> Any:
 
 
 def _llen(db: Database, args: list[bytes]) -> Any:
-    return len(db.get(args[0], list) or ())
+    return len(_values(db, args[0]))
 
 
 # Hashes
 
 
+def _fields(db: Database, key: bytes) -> dict[bytes, bytes]:
+    """The hash, or an empty one that is not stored."""
+    found: dict[bytes, bytes] | None = db.get(key, dict)
+    return {} if found is None else found
+
+
 def _hset(db: Database, args: list[bytes]) -> Any:
-    fields = db.get_or_make(args[0], dict)
+    fields: dict[bytes, bytes] = db.get_or_make(args[0], dict)
     before = len(fields)
     fields.update(zip(args[1::2], args[2::2], strict=True))
     db.touched(args[0])
@@ -336,22 +348,22 @@ def _hset(db: Database, args: list[bytes]) -> Any:
 
 
 def _hsetnx(db: Database, args: list[bytes]) -> Any:
-    if args[1] in (db.get(args[0], dict) or ()):
+    if args[1] in _fields(db, args[0]):
         return 0
     return _hset(db, args)
 
 
 def _hget(db: Database, args: list[bytes]) -> Any:
-    return (db.get(args[0], dict) or {}).get(args[1])
+    return _fields(db, args[0]).get(args[1])
 
 
 def _hmget(db: Database, args: list[bytes]) -> Any:
-    get = (db.get(args[0], dict) or {}).get
+    get = _fields(db, args[0]).get
     return [get(field) for field in args[1:]]
 
 
 def _hdel(db: Database, args: list[bytes]) -> Any:
-    fields = db.get(args[0], dict) or {}
+    fields = _fields(db, args[0])
     removed = sum(fields.pop(field, None) is not None for field in args[1:])
     if removed:
         db.changed(args[0], fields)
@@ -359,15 +371,15 @@ def _hdel(db: Database, args: list[bytes]) -> Any:
 
 
 def _hlen(db: Database, args: list[bytes]) -> Any:
-    return len(db.get(args[0], dict) or ())
+    return len(_fields(db, args[0]))
 
 
 def _hexists(db: Database, args: list[bytes]) -> Any:
-    return int(args[1] in (db.get(args[0], dict) or ()))
+    return int(args[1] in _fields(db, args[0]))
 
 
 def _hgetall(db: Database, args: list[bytes]) -> Any:
-    return [word for pair in (db.get(args[0], dict) or {}).items() for word in pair]
+    return [word for pair in _fields(db, args[0]).items() for word in pair]
 
 
 def _hincrby(db: Database, args: list[bytes]) -> Any:
@@ -390,7 +402,7 @@ def _hscan(db: Database, args: list[bytes]) -> Any:
     if len(args) > 2 and (len(args) != 4 or args[2].upper() != b"COUNT"):
         raise StoreRefused("ERR", "syntax error")
     share = int(args[1])
-    fields = db.get(args[0], dict) or {}
+    fields = _fields(db, args[0])
     if share == 0 and len(fields) <= HASH_SCAN_WHOLE_MAX:
         return [b"0", _hgetall(db, args)]
     words = [

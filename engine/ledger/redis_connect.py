@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -69,10 +69,10 @@ def parse_url(url: str) -> Address:
     parts = urlsplit(url)
     if parts.scheme == "unix" and not parts.netloc and not parts.query:
         return Address(path=unquote(parts.path))  # the embedded server's; `import redis` alone takes 0.1 s
-    from redis.connection import parse_url as parse
+    import redis.connection
 
     try:
-        found: dict[str, Any] = dict(parse(url))
+        found = cast("dict[str, Any]", dict(redis.connection.parse_url(url)))  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise StoreAddressError(str(error)) from None
     tls = _tls_context(found) if parts.scheme == "rediss" else None

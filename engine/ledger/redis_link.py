@@ -24,7 +24,7 @@ end.
 
 ReplyError = hiredis.ReplyError
 
-pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # its stub describes tuples of one word
+pack: Callable[[Command], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 (its stub knows one word only)
 
 _NOTHING: Final = object()
 _UNWATCH: Final = pack(("UNWATCH",))

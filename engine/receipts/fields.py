@@ -41,7 +41,7 @@ SEVERITY: Final = {0x44: 0, 0x54: 1, 0x45: 2, 0x53: 3, 0x58: 4, 0x55: 5, 0x52: 6
 """Of a message in parts the worst part counts."""
 
 
-class Origin(msgspec.Struct, array_like=True):
+class Origin(msgspec.Struct, array_like=True, gc=False):
     """Where a part came from, and whom to tell. The record stage writes the same array as a plain tuple."""
 
     block_id: str
