@@ -96,7 +96,7 @@ class UnbindReceived(msgspec.Struct, gc=False):
 
 
 class Closed(msgspec.Struct):
-    """The end: flush `data_to_send()`, close the connection. Nothing follows.
+    """The end: flush `data_to_send()`, close the connection. Only counters may follow.
 
     `tokens_in_doubt` were handed to the connection and not answered; `tokens_unsent` never left the session.
     """

@@ -10,6 +10,7 @@ cause.
 Exceptions to the specification's table, on purpose:
  - DELIVER_SM is taken in BOUND_TX: some SMSCs deliver receipts on a transmitter bind.
  - ENQUIRE_LINK is not sent before the bind_resp (vendors restrict it to the bound states), though it may be.
+ - UNBINDING does not remember the kind of bind: what any bind may receive is taken then.
  - DATA_SM from the SMSC stays illegal in BOUND_TX: nobody was seen doing it.
 """
 
