@@ -27,7 +27,7 @@ from .errors import (
     ListError,
     RowError,
 )
-from .numbers import REGION_DEFAULT, international
+from .numbers import REGION_DEFAULT, international, is_region
 from .table import Table, read_table
 from .template import Template, field_key
 
@@ -67,7 +67,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Template for every row; None: the list's own text column."""
     sender: str = ""
     carrier: str | None = None
-    lane: str = "normal"
+    lane: Lane = "normal"
     campaign: str | None = None
     region: str = REGION_DEFAULT
     zone: str = ZONE_DEFAULT
@@ -107,6 +107,7 @@ class Recipients(msgspec.Struct):
 def read_recipients(data: bytes, options: Options | None = None) -> Recipients:
     """Read a list. Raises `ListError` when it cannot be used as a whole."""
     options = options or Options()
+    _check_options(options)
     table = read_table(data, options.encoding)
     columns = _columns(table, options)
     template = _list_template(options, table)
@@ -123,6 +124,15 @@ def read_recipients(data: bytes, options: Options | None = None) -> Recipients:
             refused.append(RefusedRow(number, error.column, error.code, error.detail))
     names = {field: table.header[index] for field, index in columns.items()}
     return Recipients(table.encoding, names, rows, refused)
+
+
+def _check_options(options: Options) -> None:
+    if not is_region(options.region):
+        raise ListError(f"region {options.region!r} is unknown; a two-letter code such as JP is allowed")
+    try:
+        ZoneInfo(options.zone)
+    except (ValueError, OSError, KeyError):
+        raise ListError(f"zone {options.zone!r} is unknown; a name such as Asia/Tokyo is allowed") from None
 
 
 def _columns(table: Table, options: Options) -> dict[str, int]:
@@ -174,7 +184,6 @@ class _RowReader:
         self._template = template
         self._options = options
         self._digest = digest
-        self._zone = ZoneInfo(options.zone)
         self._seen: dict[tuple[str, str], int] = {}
 
     def read(self, number: int, cells: list[str] | None) -> Row:
@@ -234,18 +243,23 @@ class _RowReader:
         return LANES[written]
 
     def _time(self, cells: list[str], field: str) -> str | None:
-        written = field_key(self._cell(cells, field)).upper()
-        if not written:
-            return None
-        found = _TIME.fullmatch(written)
-        try:
-            if found:
-                year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
-                moment = datetime(year, month, day, hour, minute, second, tzinfo=self._zone)
-            else:
-                moment = datetime.fromisoformat(written)
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            raise RowError(self._name(field), INVALID_TIME, "not a time such as 2026-11-21 10:00")
-        return moment.isoformat()
+        return time_of(self._cell(cells, field), self._options.zone, self._name(field))
+
+
+def time_of(text: str, zone: str, column: str) -> str | None:
+    """A time as people or programs write it, with its zone; None for an empty one. Raises `RowError`."""
+    written = field_key(text).upper()
+    if not written:
+        return None
+    found = _TIME.fullmatch(written)
+    try:
+        if found:
+            year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(zone))
+        else:
+            moment = datetime.fromisoformat(written)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RowError(column, INVALID_TIME, "not a time such as 2026-11-21 10:00")
+    return moment.isoformat()

@@ -1,7 +1,8 @@
 """A CSV file as offices write it -> rows of text: which character set, which separator, what header. Pure.
 
-In Japan a CSV is UTF-8 with or without a byte order mark, or what Excel writes there: cp932 (Shift_JIS). A
-row whose octets are none of the file's characters, or whose quotation marks are not closed, spoils only itself.
+In Japan a CSV is UTF-8 with or without a byte order mark, or what Excel writes there: cp932 (Shift_JIS).
+A row whose octets are none of the file's characters, or whose quotation marks are not closed, spoils only
+itself.
 """
 
 from __future__ import annotations

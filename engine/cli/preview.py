@@ -60,8 +60,8 @@ def preview(
 ) -> int:
     """Show how a text is encoded and cut into parts. Nothing is sent.
 
-    Without `--carrier`: GSM 7-bit where every character is in it, else UCS-2; 8-bit concatenation references
-    (153 or 67 units a part); as many parts as they can count.
+    Without `--carrier`: GSM 7-bit where every character is in it, else UCS-2; 8-bit concatenation
+    references (153 or 67 units a part); as many parts as they can count.
 
     Exit 1 if a text cannot be sent.
 
