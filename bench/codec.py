@@ -1,0 +1,345 @@
+"""`todoke bench codec`: our codec beside smpplib (pure Python) and smpp34 (Rust), same work, same run.
+
+Every contestant of a line does the whole of that line's work on the same 200 messages, and what it makes is
+compared with ours octet by octet (or value by value) before anything is timed. Rounds go through the
+contestants in turn, so a noisy moment of the machine strikes all; a ratio is the median of the rounds'
+ratios, a time the best round.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import msgspec
+
+from ..codecs import fast, framing, gsm7, receipt, segment
+from ..codecs.pdu import DeliverSm, SubmitSm, decode, encode
+
+MESSAGES: Final = 200
+SOURCE: Final = "Todoke"
+SMPP34_VERSION: Final = "1.5.0"
+SMPPLIB_VERSION: Final = "2.2.4"
+ROUND_S: Final = 0.02
+"""A contestant's share of a round, at least."""
+
+_receipt_text = re.compile(rb"id:(\S+) .*?stat:(\w+)", re.DOTALL).search
+_states = {b"DELIVRD": "delivered", b"UNDELIV": "undeliverable"}
+
+
+class MissingContestant(RuntimeError):
+    """A library to compare with is not installed."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One kind of work. Times are nanoseconds a message, ratios theirs over ours."""
+
+    work: str
+    ours_ns: float
+    theirs_ns: dict[str, float]
+    ratios: dict[str, float]
+    required: dict[str, float]
+    ok: bool
+
+
+class CodecFigures(msgspec.Struct, frozen=True):
+    """What a run measured."""
+
+    python: str
+    rounds: int
+    versions: dict[str, str]
+    lines: list[Line]
+    ok: bool
+
+
+Contestant = Callable[[], list[Any]]
+"""Does the work on all messages, returns what came of each."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A line before it is measured. `at_most_ns` binds our own time."""
+
+    name: str
+    ours: Contestant
+    theirs: dict[str, Contestant] = {}
+    required: dict[str, float] = {}
+    at_most_ns: float = 0.0
+    compared: bool = True
+    messages: int = MESSAGES
+
+
+def run_codec(rounds: int = 15) -> CodecFigures:
+    """Measure everything once. Raises `MissingContestant`, and AssertionError when results differ."""
+    works = [_submit(), _receipt(), _segment(), *_alone()]
+    lines = [_measure(work, rounds) for work in works]
+    versions = {"smpp34": SMPP34_VERSION, "smpplib": SMPPLIB_VERSION}
+    return CodecFigures(platform.python_version(), rounds, versions, lines, all(line.ok for line in lines))
+
+
+def main_codec(*, rounds: int = 15, json: bool = False) -> int:
+    """Measure and print; 0 when every required ratio was reached, else 1. Raises `MissingContestant`."""
+    figures = run_codec(rounds)
+    print(msgspec.json.encode(figures).decode() if json else table(figures))
+    return 0 if figures.ok else 1
+
+
+def table(figures: CodecFigures) -> str:
+    """The figures for people."""
+    rows = [f"{'ns a message (ratio to ours; required)':<58}{'ours':>8}{'smpp34':>22}{'smpplib':>24}"]
+    for line in figures.lines:
+        row = f"{line.work:<58}{line.ours_ns:>8,.0f}"
+        for name, width in (("smpp34", 22), ("smpplib", 24)):
+            cell = ""
+            if name in line.theirs_ns:
+                cell = f"{line.theirs_ns[name]:,.0f} ({line.ratios[name]:.2f}x"
+                cell += f"; {line.required[name]:g}x)" if name in line.required else ")"
+            row += f"{cell:>{width}}"
+        rows.append(row + ("" if line.ok else "  MISSED"))
+    rows.append(f"Python {figures.python}, {figures.rounds} rounds, " + _versions(figures.versions))
+    return "\n".join(rows)
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+# The work
+
+
+def _texts() -> list[str]:
+    return [
+        f"{number:04d} Your parcel arrives today between 14:00 and 16:00. Thanks!"[:61]
+        for number in range(200)
+    ]
+
+
+def _numbers() -> list[str]:
+    return [f"8190{number * 499_979 % 100_000_000:08d}" for number in range(MESSAGES)]
+
+
+def _smpp34() -> Any:
+    try:
+        import smpp34
+    except ImportError as error:
+        raise MissingContestant(
+            f"smpp34 {SMPP34_VERSION} is not installed: pip install 'todoke[bench]'"
+        ) from error
+    return smpp34
+
+
+def _smpplib() -> tuple[Any, Any, Any]:
+    """(a client that stays unconnected, its only use being sequence numbers; gsm; smpp)"""
+    try:
+        from smpplib import client, gsm, smpp
+    except ImportError as error:
+        raise MissingContestant(
+            f"smpplib {SMPPLIB_VERSION} is not installed: pip install 'todoke[bench]'"
+        ) from error
+    logging.getLogger("smpplib.client").setLevel(logging.ERROR)
+    return client.Client("127.0.0.1", 0, allow_unknown_opt_params=True), gsm, smpp
+
+
+def _submit() -> Work:
+    """61 characters of text and a number become submit_sm octets."""
+    smpp34, (client, gsm, smpp) = _smpp34(), _smpplib()
+    texts, numbers = _texts(), _numbers()
+    rows = list(zip(range(1, MESSAGES + 1), numbers, texts, strict=True))
+    encoded = [(number, to, gsm7.encode(text)) for number, to, text in rows]
+    # None is only for texts that this test has not.
+    single = cast("Callable[[str], bytes]", segment.single)
+    route = fast.SubmitTemplate(source_addr_ton=5, source_addr=SOURCE.encode(), registered_delivery=1)
+
+    def ours() -> list[bytes]:
+        pdu = route.pdu
+        return [pdu(number, to.encode(), 0, single(text)) for number, to, text in rows]
+
+    def rust() -> list[bytes]:
+        submit_sm = smpp34.SubmitSm
+        return [
+            submit_sm(
+                SOURCE,
+                to,
+                short_message,
+                source_addr_ton=5,
+                dest_addr_ton=1,
+                dest_addr_npi=1,
+                registered_delivery=1,
+                sequence_number=number,
+            ).encode()
+            for number, to, short_message in encoded
+        ]
+
+    def python() -> list[bytes]:
+        made: list[bytes] = []
+        for number, to, text in rows:
+            parts, data_coding, esm_class = gsm.make_parts(text)
+            pdu = smpp.make_pdu(
+                "submit_sm",
+                client=client,
+                source_addr_ton=5,
+                source_addr=SOURCE,
+                dest_addr_ton=1,
+                dest_addr_npi=1,
+                destination_addr=to,
+                esm_class=esm_class,
+                registered_delivery=True,
+                data_coding=data_coding,
+                short_message=parts[0],
+            )
+            pdu.sequence = number
+            made.append(pdu.generate())
+        return made
+
+    theirs = {"smpp34": rust, "smpplib": python}
+    return Work(
+        "submit_sm from 61 characters (smpp34: text encoded before)",
+        ours,
+        theirs,
+        {"smpp34": 1.5, "smpplib": 50.0},
+    )
+
+
+def _receipt() -> Work:
+    """A deliver_sm receipt, from octets to message_id and state."""
+    smpp34, (client, _, smpp) = _smpp34(), _smpplib()
+    frames = _receipts()
+
+    def ours() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for frame in frames:
+            one = fast.receipt_of(frame)
+            assert one is not None
+            found.append((one.message_id, one.state))
+        return found
+
+    def rust() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for frame in frames:
+            pdu = smpp34.decode(frame)
+            _source, _destination, esm_class, text = (
+                pdu.source_addr,
+                pdu.destination_addr,
+                pdu.esm_class,
+                pdu.short_message,
+            )
+            match = _receipt_text(text) if esm_class & 0x3C else None
+            assert match is not None
+            found.append((match[1].decode(), _states[match[2]]))
+        return found
+
+    def python() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for frame in frames:
+            pdu = smpp.parse_pdu(frame, client=client, allow_unknown_opt_params=True)
+            match = _receipt_text(pdu.short_message)
+            assert match is not None
+            found.append((match[1].decode(), _states[match[2]]))
+        return found
+
+    theirs = {"smpp34": rust, "smpplib": python}
+    return Work("deliver_sm receipt to id and state", ours, theirs, {"smpp34": 1.2, "smpplib": 20.0})
+
+
+def _receipts() -> list[bytes]:
+    frames: list[bytes] = []
+    for number, to in enumerate(_numbers(), 1):
+        stat = b"UNDELIV err:027" if number % 50 == 0 else b"DELIVRD err:000"
+        text = b"id:%d sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:%b text:Your parcel"
+        pdu = DeliverSm(
+            source_addr_ton=1,
+            source_addr_npi=1,
+            source_addr=to.encode(),
+            dest_addr_ton=5,
+            destination_addr=SOURCE.encode(),
+            esm_class=4,
+            short_message=text % (1_000_000_000 + number, stat),
+        )
+        frames.append(encode(pdu, number))
+    return frames
+
+
+def _segment() -> Work:
+    """660 characters of Japanese become ten concatenated parts, headers included."""
+    _, gsm, _ = _smpplib()
+    sentence = "お届け先の変更をご希望の場合は、本日午後六時までにお電話ください。"
+    texts = [(f"{number:04d}" + sentence * 30)[:660] for number in range(20)]
+    rules = segment.Rules()
+
+    def ours() -> list[int]:
+        return [len(segment.fields(segment.segment(text, rules), rules, 7)) for text in texts]
+
+    def python() -> list[int]:
+        return [len(gsm.make_parts(text)[0]) for text in texts]
+
+    return Work(
+        "segment 660 characters of Japanese", ours, {"smpplib": python}, {}, 10_000.0, messages=len(texts)
+    )
+
+
+def _alone() -> list[Work]:
+    """Steps of ours without an equal elsewhere, for the record."""
+    texts, frames = _texts(), _receipts()
+    stream = b"".join(frames)
+    route = fast.SubmitTemplate(source_addr=SOURCE.encode())
+    submits = [route.pdu(number, to.encode(), 0, b"x" * 61) for number, to in enumerate(_numbers(), 1)]
+    return [
+        Work("GSM 7-bit, 61 characters", lambda: [gsm7.encode(text) for text in texts]),
+        Work("framing of deliver_sm", lambda: framing.split(stream, 70_000)[0]),
+        Work("receipt, complete path", lambda: [receipt.parse_deliver(frame) for frame in frames]),
+        Work("submit_sm decoded, complete path", lambda: [decode(frame) for frame in submits]),
+        Work("submit_sm encoded, complete path", _encode_complete),
+    ]
+
+
+def _encode_complete() -> list[bytes]:
+    return [
+        encode(SubmitSm(destination_addr=b"819012345678", short_message=b"x" * 61), number)
+        for number in range(1, MESSAGES + 1)
+    ]
+
+
+# The measuring
+
+
+def _measure(work: Work, rounds: int) -> Line:
+    contestants = {"": work.ours, **work.theirs}
+    results = {name: run() for name, run in contestants.items()}
+    for name, result in results.items():
+        assert result == results[""], f"{work.name}: {name} does other work"
+    loops = {name: _loops(run) for name, run in contestants.items()}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            times[name].append(_time(run, loops[name]) / work.messages * 1e9)
+    ratios = {
+        name: statistics.median(theirs / ours for theirs, ours in zip(times[name], times[""], strict=True))
+        for name in work.theirs
+    }
+    ours_ns = min(times[""])
+    ok = all(ratios[name] >= least for name, least in work.required.items())
+    if work.at_most_ns:
+        ok = ok and ours_ns <= work.at_most_ns
+    return Line(
+        work.name,
+        round(ours_ns, 1),
+        {name: round(min(times[name]), 1) for name in work.theirs},
+        {name: round(ratio, 2) for name, ratio in ratios.items()},
+        work.required,
+        ok,
+    )
+
+
+def _time(run: Contestant, loops: int) -> float:
+    start = time.perf_counter()
+    for _ in range(loops):
+        run()
+    return (time.perf_counter() - start) / loops
+
+
+def _loops(run: Contestant) -> int:
+    return max(1, round(ROUND_S / _time(run, 1)))
