@@ -107,7 +107,7 @@ def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt |
     acknowledges = kind == c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT
     if by_esm_class_only and not marked and not acknowledges:
         return None
-    found = _read_text(pdu.message, pdu.esm_class, pdu.data_coding)
+    found = _read_text(pdu.message, pdu.esm_class)
     receipt = build(
         pdu.tlvs,
         found.get("id", ""),
@@ -223,22 +223,24 @@ def _scan(text: str) -> dict[str, str]:
     return found
 
 
-def _read_text(data: bytes, esm_class: int, data_coding: int) -> dict[str, str]:
-    """The fields, in whichever encoding they are found: data_coding is not believed, as it is often the
-    original's.
+def _read_text(data: bytes, esm_class: int) -> dict[str, str]:
+    """The fields, in whichever encoding an id is found; data_coding is not asked, as it is often the original's.
+
+    The octets as they are come first: esm_class may claim a header that is not there, and stripping one would
+    cut the fields off and leave the subscriber's words.
     """
     data = data[:RECEIPT_TEXT_OCTETS_MAX]
     if not data:
         return {}
-    readings = [data]
-    if esm_class & c.ESM_CLASS_UDHI:
-        readings.append(udh.strip(data)[1])
-    for octets in readings:
+    without_id: dict[str, str] = {}
+    for octets in (data, udh.strip(data)[1]) if esm_class & c.ESM_CLASS_UDHI else (data,):
         for encoding in ("latin-1", "utf-16-be", "utf-16-le"):
             found = _scan(octets.decode(encoding, "replace"))
-            if "id" in found or "stat" in found:
+            if "id" in found:
                 return found
-    return {}
+            if "stat" in found and not without_id:
+                without_id = found
+    return without_id
 
 
 def _looks_like_receipt(found: dict[str, str]) -> bool:
