@@ -47,8 +47,8 @@ def send(
 ) -> int:
     """Send one message, or a CSV list of them.
 
-    A list needs a column with the numbers (`to`, `宛先`, `電話番号` ...), and one with the texts (`text`, `本文`
-    ...) or `--text`. Texts may name columns: `{氏名}様`. Other columns may be `from`, `ref`, `at`,
+    A list needs a column with the numbers (`to`, `宛先`, `電話番号` ...) and one with the texts (`text`, `本文`),
+    or `--text`. Texts may name columns: `{氏名}様`. Other columns may be `from`, `ref`, `at`,
     `expires`, `carrier`, `lane`, `tags`. The file may be UTF-8, Shift_JIS or what else offices write.
     Wrong rows are refused by row, column and reason; the rest is sent.
 
@@ -115,7 +115,7 @@ def send(
 
     sent = Sent(_read_list(csv, options) if csv is not None else _one(options, to or "", ref, at, expires))
     if dry_run:
-        return _tell(sent, csv, json)
+        return _tell(sent, csv, json, dry_run=True)
     shown = csv is not None and not json
     with node_client(socket, config) as client, _told_file(told) as told_to, contextlib.ExitStack() as stack:
         subscription = stack.enter_context(client.subscribe()) if wait else None
@@ -180,13 +180,13 @@ def _told_file(path: Path | None) -> Generator[BinaryIO | None, None, None]:
         yield file
 
 
-def _tell(sent: Sent, csv: Path | None, json: bool) -> int:
+def _tell(sent: Sent, csv: Path | None, json: bool, *, dry_run: bool = False) -> int:
     """Print the summary; exit 1 if nothing was taken although something should have been."""
-    summary = summary_of(sent)
+    summary = {"dry_run": dry_run, **summary_of(sent)}
     if json:
         print_json(summary)
     elif csv is None:
-        _tell_one(sent)
+        _tell_one(sent, dry_run)
     else:
         _tell_list(sent, summary)
     return EXIT_FAILED if sent.refused and not sent.taken else EXIT_OK
@@ -218,11 +218,13 @@ def summary_of(sent: Sent) -> dict[str, Any]:
     return summary
 
 
-def _tell_one(sent: Sent) -> None:
+def _tell_one(sent: Sent, dry_run: bool) -> None:
     from .events import event_line
 
     for refused in sent.all_refused:
         raise CliError(f"refused: {refused.column}: {refused.detail} ({refused.code})")
+    if dry_run:
+        print("the message can be submitted; nothing was sent")
     for message_id, taken in sent.taken.items():
         again = ", a duplicate: not sent again" if taken.accepted.duplicate else ""
         print(f"{message_id} accepted, {taken.accepted.parts} part{'s' * (taken.accepted.parts != 1)}{again}")
@@ -242,6 +244,8 @@ def _tell_list(sent: Sent, summary: dict[str, Any]) -> None:
     taken = (
         f"accepted {summary['accepted']:,} ({summary['parts']:,} parts, {summary['duplicates']:,} duplicates)"
     )
+    if summary["dry_run"]:
+        taken = f"{len(sent.recipients.rows):,} rows can be submitted; nothing was sent"
     print(f"{taken}, refused {len(refused):,}")
     if summary["reports"]:
         print(

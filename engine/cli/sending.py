@@ -17,7 +17,7 @@ from ..client import NodeAway, SyncClient, SyncSubscription
 from ..messages import Accepted, Correction, Event, Refusal, Report, SubmitAnswer
 from .errors import CliError
 
-SLICE_MESSAGES: Final = 1_000
+SLICE_MESSAGES: Final = 100
 """Messages between two movements of the progress bar."""
 PATIENCE_S: Final = 60.0
 """How long a node that is away or full is asked again without any progress."""

@@ -1,0 +1,116 @@
+"""`todoke demo`: the whole road on this machine, from a list of recipients to the delivery reports."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from .errors import EXIT_FAILED, EXIT_OK
+from .node import JsonOption
+from .output import print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from .demo_figures import Figures
+    from .demo_house import House
+
+REPORTS_S_MAX = 20.0
+"""With starting and stopping, the demonstration ends within 30 seconds."""
+
+
+def demo(*, json: JsonOption = False) -> int:
+    """Show everything at work on this machine: embedded server, engine, and four simulated carriers.
+
+    Sends a list of 1,009 recipients to simulated carriers, processes of their own behind real TCP on
+    loopback: nothing leaves this machine, nobody receives anything. Prints a table a carrier and the
+    refused rows; ends by itself within 30 seconds and leaves nothing behind.
+    """
+    from .demo_house import demo_house
+
+    print(
+        "Four simulated carriers (docomo, au, softbank, rakuten) on 127.0.0.1: nothing leaves this machine.",
+        file=sys.stderr if json else sys.stdout,
+        flush=True,
+    )
+    with demo_house() as house:
+        figures = _run(house, shown=not json)
+    if json:
+        print_json(figures)
+    else:
+        _for_people(figures)
+    return EXIT_OK if figures.complete else EXIT_FAILED
+
+
+def _run(house: House, *, shown: bool) -> Figures:
+    from ..campaign.recipients import read_recipients
+    from ..client import SyncClient
+    from .demo_figures import figures_of
+    from .demo_house import DATA
+    from .node import node_errors
+    from .sending import Sent, submit_rows, wait_for_reports
+
+    sent = Sent(read_recipients((DATA / "recipients.csv").read_bytes()))
+    started = time.monotonic()
+    with node_errors(), SyncClient(house.socket) as client, client.subscribe() as subscription:
+        with progress_bar("sending", len(sent.recipients.rows), shown=shown) as advance:
+            submit_rows(client, sent, advance)
+        with progress_bar("reports", len(sent.taken), shown=shown) as advance:
+            wait_for_reports(subscription, sent, advance, REPORTS_S_MAX)
+    seconds = time.monotonic() - started
+    # The carriers write their logs out when they stop.
+    house.stop()
+    return figures_of(house.carriers, sent, _taken_by_smscs(house), seconds)
+
+
+def _taken_by_smscs(house: House) -> dict[str, float]:
+    """Destination digits -> when the last part was taken."""
+    from ...bench.smsc_log import AcceptedPart, read_log
+
+    taken: dict[str, float] = {}
+    for carrier in house.carriers:
+        for record in read_log(house.log_of(carrier)):
+            if isinstance(record, AcceptedPart):
+                taken[record.destination] = max(record.time, taken.get(record.destination, 0.0))
+    return taken
+
+
+def _for_people(figures: Figures) -> None:
+    rows = [
+        [
+            one.carrier,
+            one.accepted,
+            one.parts,
+            one.delivered,
+            ", ".join(f"{count} {reason}" for reason, count in one.failed.items()) or "-",
+            *(_milliseconds(value) for value in (one.response_s.p50, one.response_s.p99)),
+            *(_milliseconds(value) for value in (one.receipt_s.p50, one.receipt_s.p99)),
+        ]
+        for one in figures.carriers
+    ]
+    header = [
+        "carrier",
+        "accepted",
+        "parts",
+        "delivered",
+        "failed, by reason",
+        "response p50 ms",
+        "p99",
+        "receipt p50 ms",
+        "p99",
+    ]
+    print_table("Carriers", header, rows)
+    refused = [[one.row, one.column, one.code, one.detail] for one in figures.refused]
+    print_table(f"Refused rows ({len(refused)})", ["row", "column", "code", "reason"], refused)
+    accepted = sum(one.accepted for one in figures.carriers)
+    unreported = sum(one.unreported for one in figures.carriers)
+    print(
+        f"{figures.recipients:,} recipients: {accepted:,} accepted, {len(refused)} refused, "
+        f"{unreported} without a report; {figures.seconds:.1f} s from the first submit to the last report."
+    )
+    print("response, receipt: from the answer to the submit until the carrier had it, and until its report.")
+    if unreported:
+        print(f"todoke: {unreported} messages have no report yet", file=sys.stderr)
+
+
+def _milliseconds(seconds: float | None) -> int | str:
+    return "-" if seconds is None else round(seconds * 1000)
