@@ -47,7 +47,7 @@ def send(
 ) -> int:
     """Send one message, or a CSV list of them.
 
-    A list needs a column with the numbers (`to`, `宛先`, `電話番号` ...) and one with the texts (`text`, `本文`),
+    A list needs a column with the numbers (`to`, `宛先`, `電話番号` ...) and one with texts (`text`, `本文`),
     or `--text`. Texts may name columns: `{氏名}様`. Other columns may be `from`, `ref`, `at`,
     `expires`, `carrier`, `lane`, `tags`. The file may be UTF-8, Shift_JIS or what else offices write.
     Wrong rows are refused by row, column and reason; the rest is sent.
