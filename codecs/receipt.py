@@ -224,7 +224,7 @@ def _scan(text: str) -> dict[str, str]:
 
 
 def _read_text(data: bytes, esm_class: int) -> dict[str, str]:
-    """The fields, in whichever encoding an id is found; data_coding is not asked, as it is often the original's.
+    """The fields, in whichever encoding an id is found; data_coding is not asked: it is often the original's.
 
     The octets as they are come first: esm_class may claim a header that is not there, and stripping one would
     cut the fields off and leave the subscriber's words.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.codecs import gsm7
 
 CHARACTERS = [*gsm7.BASIC.replace("\x1b", ""), *gsm7.EXTENSION]
@@ -43,7 +42,9 @@ def test_texts_and_octets(text: str, octets: bytes):
     assert gsm7.decode(octets) == text
 
 
-@pytest.mark.parametrize("text", ["`", "ç", "\x1b", "\0", "日", "a\0€", "€\x80", "Δ\ufffe", "Δ\x1b", "é日", "\ud800", "😀"])
+@pytest.mark.parametrize(
+    "text", ["`", "ç", "\x1b", "\0", "日", "a\0€", "€\x80", "Δ\ufffe", "Δ\x1b", "é日", "\ud800", "😀"]
+)
 def test_what_is_not_in_the_alphabet(text: str):
     assert gsm7.encode(text) is None
 

@@ -10,13 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.codecs import constants as c
 from todoke.codecs import fast, pdu, udh
 from todoke.codecs.errors import CodecError, FramingError, PduError
-from todoke.codecs.receipt import FINAL_STATES, STATES, WORDS, Receipt, canonical_id, id_variants, parse_deliver
+from todoke.codecs.receipt import (
+    FINAL_STATES,
+    STATES,
+    WORDS,
+    Receipt,
+    canonical_id,
+    id_variants,
+    parse_deliver,
+)
 
-USUAL = b"id:1234567890 sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:DELIVRD err:000 text:Dear"
+USUAL = (
+    b"id:1234567890 sub:001 dlvrd:001 submit date:2611211000 done date:2611211001"
+    b" stat:DELIVRD err:000 text:Dear"
+)
 
 
 def deliver(text: bytes | str = USUAL, *tlvs: tuple[int, bytes], **fields: Any) -> bytes:
@@ -57,7 +67,7 @@ def test_the_usual_receipt_is_read_whole():
     )
 
 
-# --- ids (variants 1 to 6, 23, 40 to 42) --------------------------------------------------------------------
+# --- ids (variants 1 to 6, 23, 40 to 42) ----------------------------------------------------------
 
 SAME_ID = {
     "01 hexadecimal in the response, decimal in the receipt": ("5B0D3E2A", "1527594538"),
@@ -129,10 +139,14 @@ def test_41_the_id_says_nothing_of_the_carrier():
 def test_42_a_receipt_without_id_is_one_still_with_what_can_match_it():
     receipt = parsed("sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:DELIVRD err:000")
     assert receipt.message_id == ""
-    assert (receipt.state, receipt.source_addr, receipt.done_date) == ("delivered", "819012345678", "2611211001")
+    assert (receipt.state, receipt.source_addr, receipt.done_date) == (
+        "delivered",
+        "819012345678",
+        "2611211001",
+    )
 
 
-# --- the text (variants 7 to 16, 33 to 35, 45) ----------------------------------------------------------------
+# --- the text (variants 7 to 16, 33 to 35, 45) ----------------------------------------------------
 
 TEXTS = {
     "07 no sub, no dlvrd": (
@@ -143,7 +157,10 @@ TEXTS = {
     "08 err of four digits": (USUAL.replace(b"err:000", b"err:0000"), ("1234567890", "delivered", "0000")),
     "08 err alphanumeric": (USUAL.replace(b"err:000", b"err:21b"), ("1234567890", "delivered", "21b")),
     "08 err nul": (USUAL.replace(b"err:000", b"err:nul"), ("1234567890", "delivered", "nul")),
-    "08 err long": (USUAL.replace(b"err:000", b"err:0x00000426-77"), ("1234567890", "delivered", "0x00000426-77")),
+    "08 err long": (
+        USUAL.replace(b"err:000", b"err:0x00000426-77"),
+        ("1234567890", "delivered", "0x00000426-77"),
+    ),
     "08 err empty": (USUAL.replace(b"err:000", b"err:"), ("1234567890", "delivered", "")),
     "15 the subscriber's words": (
         USUAL.replace(b"DELIVRD", b"EXPIRED") + b" id:99 stat:DELIVRD err:777",
@@ -151,7 +168,10 @@ TEXTS = {
     ),
     "15 text: at once": (b"id:5 stat:REJECTD text:id:6 stat:DELIVRD", ("5", "rejected", "")),
     "16 text cut in a character": (USUAL + b"H\x1b llo \xe3\x81", ("1234567890", "delivered", "000")),
-    "16 text with a header's octets": (USUAL[:-4] + b"\x05\x00\x03\x07\x02\x01", ("1234567890", "delivered", "000")),
+    "16 text with a header's octets": (
+        USUAL[:-4] + b"\x05\x00\x03\x07\x02\x01",
+        ("1234567890", "delivered", "000"),
+    ),
     "33 lower case": (b"id:5 stat:delivrd err:0", ("5", "delivered", "0")),
     "33 mixed case": (b"ID:5 Stat:Undeliv Err:0", ("5", "undeliverable", "0")),
     "34 unknown word": (b"id:5 stat:WOBBLED err:0", ("5", "unknown", "0")),
@@ -206,7 +226,7 @@ def test_34_the_raw_word_is_kept():
     assert parsed("id:5 stat:Wobbled").stat == "WOBBLED"
 
 
-# --- the encoding (variants 17 to 20, 24) ---------------------------------------------------------------------
+# --- the encoding (variants 17 to 20, 24) ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +254,7 @@ def test_only_the_beginning_of_a_payload_is_looked_at():
     assert parsed(b"", (c.TAG_MESSAGE_PAYLOAD, b" " * 60_000 + USUAL)).message_id == ""
 
 
-# --- optional parameters (variants 21, 22, 36, 46) ------------------------------------------------------------
+# --- optional parameters (variants 21, 22, 36, 46) ------------------------------------------------
 
 
 def test_21_only_tlvs():
@@ -289,7 +309,7 @@ def test_a_repeated_tlv_counts_once_the_first():
     assert receipt.message_id == "1"
 
 
-# --- receipt or message from a subscriber (variants 25, 26, 37, 43) ---------------------------------------------
+# --- receipt or message from a subscriber (variants 25, 26, 37, 43) -------------------------------
 
 
 def test_25_esm_class_0_and_the_text_of_a_receipt():
@@ -345,7 +365,7 @@ def test_other_pdus_are_no_receipts():
     assert parse_deliver(pdu.encode(pdu.SubmitSm(esm_class=4, short_message=USUAL), 1)) is None
 
 
-# --- what the engine does with them: the codec's share (variants 27 to 32, 38, 39, 44) ---------------------------
+# --- what the engine does with them: the codec's share (variants 27 to 32, 38, 39, 44) ------------
 
 
 def test_27_29_a_receipt_alone_names_the_id_that_a_later_response_will_bring():
@@ -378,7 +398,7 @@ def test_39_each_part_has_its_own_id():
     assert [parsed(f"id:{number} stat:DELIVRD").message_id for number in ("a1", "a2")] == ["a1", "a2"]
 
 
-# --- bad octets -------------------------------------------------------------------------------------------------
+# --- bad octets -----------------------------------------------------------------------------------
 
 
 def test_a_wrong_sm_length_does_not_hide_the_receipt():

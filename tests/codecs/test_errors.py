@@ -1,0 +1,44 @@
+"""errors: what a caller reads from them, and what no error may show."""
+
+from __future__ import annotations
+
+import pytest
+from todoke.codecs import constants as c
+from todoke.codecs.errors import CodecError, FramingError, PduError, TextError, status_name
+
+
+def test_all_are_codec_errors_and_none_is_another():
+    kinds = {FramingError, PduError, TextError}
+    assert all(issubclass(kind, CodecError) for kind in kinds)
+    assert not any(issubclass(a, b) for a in kinds for b in kinds - {a})
+
+
+def test_what_they_carry():
+    framing = FramingError(c.ESME_RINVCMDLEN, 0, "why")
+    assert (framing.command_status, framing.sequence_number, framing.detail, framing.frames) == (
+        2,
+        0,
+        "why",
+        [],
+    )
+    broken = PduError("submit_sm", "source_addr", "at most 20 octets", c.ESME_RINVSRCADR, 7)
+    assert str(broken) == "submit_sm: source_addr: at most 20 octets (ESME_RINVSRCADR)"
+    assert (broken.command_status, broken.sequence_number, broken.limit) == (10, 7, "at most 20 octets")
+    text = TextError("text", "too_long", "more than 10 parts")
+    assert (text.field, text.code, text.detail) == ("text", "too_long", "more than 10 parts")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(0, "ESME_ROK"), (0x58, "ESME_RTHROTTLED"), (0x400, "0x00000400"), (0x112, "ESME_RINVBCASTCHANIND")],
+)
+def test_status_names(status: int, name: str):
+    assert status_name(status) == name
+
+
+def test_names_and_numbers_agree():
+    statuses = {name: value for name, value in vars(c).items() if name.startswith("ESME_")}
+    assert {name: value for value, name in c.STATUS_NAMES.items()} == statuses
+    assert len(c.STATUS_NAMES) == 67
+    for command_id, name in c.COMMAND_NAMES.items():
+        assert getattr(c, name.upper()) == command_id

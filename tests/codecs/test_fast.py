@@ -1,0 +1,270 @@
+"""fast: whatever the fast path says, the complete path says too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from todoke.codecs import constants as c
+from todoke.codecs import pdu
+from todoke.codecs.errors import CodecError, PduError
+from todoke.codecs.fast import SubmitTemplate, receipt_of, submit_of
+from todoke.codecs.framing import split
+from todoke.codecs.receipt import parse_deliver
+
+TEMPLATE_FIELDS: dict[str, Any] = {
+    "service_type": b"%b",
+    "source_addr_ton": 5,
+    "source_addr_npi": 0x25,
+    "source_addr": b"100%",
+    "dest_addr_ton": 2,
+    "dest_addr_npi": 8,
+    "protocol_id": 0x25,
+    "priority_flag": 1,
+    "registered_delivery": 0x11,
+    "replace_if_present_flag": 1,
+}
+TEMPLATE = SubmitTemplate(**TEMPLATE_FIELDS)
+
+strings = st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"x"))
+octets = st.integers(0, 255)
+
+
+# --- submit_sm ------------------------------------------------------------------------------------
+
+
+@given(
+    strings | st.from_regex(rb"\A[0-9]{1,20}\Z"),
+    octets,
+    st.binary(max_size=254),
+    octets | st.just(0),
+    st.sampled_from([b"", b"000001000000000R"]),
+    st.lists(st.tuples(st.integers(0x1400, 0x3FFF), st.binary(max_size=9)), max_size=3),
+    st.integers(0, 2**32 - 1),
+)
+@example(b"819012345678", 0, b"hi", 0, b"", [], 1)
+@example(b"819012345678", 8, b"%b%c", 0x40, b"", [], 1)
+def test_the_template_writes_what_the_complete_encoder_writes(
+    destination_addr: bytes,
+    data_coding: int,
+    short_message: bytes,
+    esm_class: int,
+    validity_period: bytes,
+    tlvs: list[tuple[int, bytes]],
+    sequence_number: int,
+):
+    complete = pdu.encode(
+        pdu.SubmitSm(
+            **TEMPLATE_FIELDS,
+            destination_addr=destination_addr,
+            data_coding=data_coding,
+            short_message=short_message,
+            esm_class=esm_class,
+            validity_period=validity_period,
+            tlvs=tlvs,
+        ),
+        sequence_number,
+    )
+    rest = (destination_addr, data_coding, short_message, esm_class, validity_period, pdu.encode_tlvs(tlvs))
+    # Twice: the first use of a data_coding takes the longer way.
+    for _ in range(2):
+        assert TEMPLATE.pdu(sequence_number, *rest) == complete
+        assert TEMPLATE.body(*rest) == complete[16:]
+
+
+def test_defaults_of_the_template():
+    body = SubmitTemplate(source_addr=b"1").body(b"2", 0, b"")
+    message = pdu.SubmitSm(
+        source_addr=b"1", destination_addr=b"2", dest_addr_ton=1, dest_addr_npi=1, registered_delivery=1
+    )
+    assert body == pdu.encode(message, 1)[16:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"short_message": b"x" * 255}, "short_message"),
+        ({"destination_addr": b"1" * 21}, "destination_addr"),
+        ({"destination_addr": b"1\0002"}, "destination_addr"),
+        ({"validity_period": b"x"}, "validity_period"),
+        ({"validity_period": b"x" * 15 + b"\0"}, "validity_period"),
+        ({"data_coding": 256}, "data_coding"),
+        ({"esm_class": -1}, "esm_class"),
+        ({"esm_class": 256}, "esm_class"),
+    ],
+)
+def test_a_part_beyond_the_limits_is_refused(changes: dict[str, Any], field: str):
+    arguments = {"destination_addr": b"1", "data_coding": 0, "short_message": b""} | changes
+    for call in (TEMPLATE.body, lambda **rest: TEMPLATE.pdu(1, **rest)):
+        with pytest.raises(PduError) as caught:
+            call(**arguments)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"source_addr": b"1" * 21}, {"service_type": b"a\0b"}, {"dest_addr_ton": 256}, {"protocol_id": -1}],
+)
+def test_a_template_beyond_the_limits_is_refused(fields: dict[str, Any]):
+    with pytest.raises(PduError):
+        SubmitTemplate(**fields)
+
+
+def same_submit(frame: bytes) -> bool:
+    """True if the fast reader covered the frame (and agreed)."""
+    fast = submit_of(frame)
+    try:
+        complete = pdu.decode(frame)
+    except CodecError:
+        complete = None
+    if fast is None:
+        return False
+    tlvs = fast[6]
+    if complete is None:
+        with pytest.raises(PduError):
+            pdu.decode_tlvs(tlvs)
+        return True
+    assert isinstance(complete, pdu.SubmitSm)
+    assert fast[:6] == (
+        complete.source_addr,
+        complete.destination_addr,
+        complete.esm_class,
+        complete.registered_delivery,
+        complete.data_coding,
+        complete.short_message,
+    )
+    assert pdu.decode_tlvs(tlvs) == complete.tlvs
+    return True
+
+
+@given(
+    strings, st.binary(max_size=254), octets, st.sampled_from([b"", b"\x02\x04\0\2\0\7", b"\x02\x04\0\3\0\7"])
+)
+def test_submit_sm_read_fast_is_read_the_same(address: bytes, short_message: bytes, octet: int, tlvs: bytes):
+    assert same_submit(TEMPLATE.pdu(1, address, octet, short_message, octet, b"", tlvs))
+
+
+@given(st.data())
+def test_a_damaged_submit_sm_is_read_the_same(data: st.DataObject):
+    frame = damaged(data, TEMPLATE.pdu(1, b"819012345678", 0, b"hello"))
+    same_submit(frame)
+
+
+def damaged(data: st.DataObject, frame: bytes) -> bytes:
+    """Some octets of the body changed, some cut off or put in; still one whole PDU of the same command."""
+    body = bytearray(frame[16:])
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, max(len(body) - 1, 0)))
+        taken = data.draw(st.integers(0, 2))
+        body[at : at + taken] = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b"\0", b" ", b"text:", b"id:9 "])
+        )
+    return (16 + len(body)).to_bytes(4, "big") + frame[4:16] + bytes(body)
+
+
+# --- receipts -------------------------------------------------------------------------------------
+
+USUAL = b"id:%b sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:%b err:%b text:%b"
+
+
+def deliver(short_message: bytes, tlvs: list[tuple[int, bytes]] | None = None, **fields: Any) -> bytes:
+    values: dict[str, Any] = {
+        "source_addr": b"819012345678",
+        "destination_addr": b"0032069000",
+        "esm_class": 4,
+    }
+    return pdu.encode(pdu.DeliverSm(**values | fields, short_message=short_message, tlvs=tlvs or []), 9)
+
+
+def same_receipt(frame: bytes) -> bool:
+    """True if the fast reader covered the frame (and agreed)."""
+    assert split(frame, 70_000)[1] == len(frame)
+    fast = receipt_of(frame)
+    if fast is None:
+        return False
+    assert fast == parse_deliver(frame)
+    return True
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        deliver(USUAL % (b"1234567890", b"DELIVRD", b"000", b"")),
+        deliver(USUAL % (b"1234567890", b"DELIVRD", b"000", b"Dear customer, you")),
+        deliver(USUAL % (b"0e999f21-7a01-4a4b", b"UNDELIV", b"21b", b"\xe3\x81")),
+        deliver(USUAL.replace(b"10", b"1000") % (b"7", b"EXPIRED", b"0", b"id:8 stat:DELIVRD")),
+        deliver(USUAL % (b"7", b"WOBBLED", b"0", b""), esm_class=0x20),
+        deliver(
+            USUAL % (b"7", b"DELIVRD", b"0", b""), validity_period=b"000001000000000R", service_type=b"CMT"
+        ),
+        deliver(
+            USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(c.TAG_RECEIPTED_MESSAGE_ID, b"7\0"), (0x427, b"\2")]
+        ),
+        deliver(USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(0x427, b"\5"), (0x1E, b"A7"), (0x423, b"\3\0\1")]),
+        deliver(USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(0x1400, b"44010")]),
+    ],
+)
+def test_the_usual_shapes_are_covered(frame: bytes):
+    assert same_receipt(frame)
+
+
+def test_a_receipt_text_in_a_message_of_another_esm_class_is_not_covered():
+    for esm_class in (0, 0x40, 0x44, 0x08, 0x10):
+        assert receipt_of(deliver(USUAL % (b"7", b"DELIVRD", b"0", b""), esm_class=esm_class)) is None
+
+
+words = st.from_regex(rb"\A[0-9A-Za-z.,:_ -]{0,20}\Z") | st.binary(max_size=20)
+some_tlvs = st.lists(
+    st.one_of(
+        st.tuples(st.just(0x1E), st.from_regex(rb"\A[0-9a-f]{1,12}\0?\Z")),
+        st.tuples(st.just(0x427), octets.map(lambda value: bytes((value,)))),
+        st.tuples(st.just(0x423), st.binary(min_size=3, max_size=3)),
+        st.tuples(st.just(0x424), st.binary(max_size=20)),
+        st.tuples(st.integers(0x1400, 0x3FFF), st.binary(max_size=9)),
+    ),
+    max_size=4,
+)
+
+
+@given(words, words, words, st.binary(max_size=60), some_tlvs, st.sampled_from([4, 0x20, 0x24, 0x44, 0]))
+def test_receipts_read_fast_are_read_the_same(
+    message_id: bytes, stat: bytes, err: bytes, text: bytes, tlvs: list[tuple[int, bytes]], esm_class: int
+):
+    same_receipt(deliver((USUAL % (message_id, stat, err, text))[:254], tlvs, esm_class=esm_class))
+
+
+@given(
+    st.from_regex(rb"\A[0-9A-Za-z-]{1,20}\Z"),
+    st.sampled_from([b"DELIVRD", b"UNDELIV", b"ENROUTE"]),
+    st.from_regex(rb"\A[0-9a-z]{1,4}\Z"),
+    st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"")),
+    some_tlvs,
+)
+def test_usual_receipts_are_covered_and_the_same(
+    message_id: bytes, stat: bytes, err: bytes, text: bytes, tlvs: list[tuple[int, bytes]]
+):
+    assert same_receipt(deliver(USUAL % (message_id, stat, err, text), tlvs))
+
+
+@given(st.data())
+def test_damaged_receipts_are_read_the_same(data: st.DataObject):
+    tlvs = data.draw(some_tlvs)
+    text = data.draw(st.binary(max_size=5))
+    same_receipt(damaged(data, deliver(USUAL % (b"12345", b"DELIVRD", b"000", text), tlvs)))
+
+
+@given(st.integers(0, 255), st.binary(max_size=300))
+def test_any_sm_length_and_tail_are_read_the_same(sm_length: int, tail: bytes):
+    frame = deliver(USUAL % (b"12345", b"DELIVRD", b"000", b""))
+    at = frame.index(b"id:")
+    body = frame[16 : at - 1] + bytes((sm_length,)) + frame[at:] + tail
+    same_receipt((16 + len(body)).to_bytes(4, "big") + frame[4:16] + body)
+
+
+@given(st.binary(max_size=100))
+def test_any_octets_are_not_covered_or_read_the_same(body: bytes):
+    frame = (16 + len(body)).to_bytes(4, "big") + b"\0\0\0\5\0\0\0\0\0\0\0\1" + body
+    same_receipt(frame)
+    submit_of(frame)
