@@ -136,12 +136,7 @@ class DueStage:
             (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
         index = dict(zip(ids, values, strict=True))
         look = _Look(self._config, block, progress, index, now_ms, await self._alive_elsewhere(progress))
-        batch = Batch(
-            self._config.name,
-            now_ms,
-            {key: value for key, value in index.items() if value is not None},
-            self._config.multipart_receipts == "one",
-        )
+        batch = Batch(self._config.name, now_ms, self._config.multipart_receipts == "one")
         await self._time_out(look, batch)
         commands: list[tuple[Any, ...]] = []
         if batch.changed:
@@ -177,8 +172,8 @@ class DueStage:
         return {position for (position, _), there in zip(moved, replies, strict=True) if there}
 
     async def _time_out(self, look: _Look, batch: Batch) -> None:
-        for key in look.overdue:
-            batch.time_out(key)
+        for key, value in look.overdue.items():
+            batch.time_out(key, value)
         if batch.long:
             names = list({batch.message_id(origin) for origin, _, _ in batch.long})
             (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
@@ -222,7 +217,7 @@ class _Look:
         self.block = block
         self.progress = progress
         self.over: list[int] = []
-        self.overdue: list[bytes] = []
+        self.overdue: dict[bytes, bytes] = {}
         self.next_ms = 0
         self._index = index
         now_s = now_ms // 1000
@@ -246,7 +241,7 @@ class _Look:
                 for each in mine:
                     if not is_final(each):
                         if now_s - since_s(each) >= config.receipt_timeout_s:
-                            self.overdue.append(key)
+                            self.overdue[key] = value
                             recent = True
                         else:
                             waits = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -48,17 +49,17 @@ Item = tuple[DeliveringBind, int, int, bytes]
 
 
 class _Work:
-    """One receipt on its way through a turn."""
+    """The receipts of one turn, in parallel lists: what came from the binds, or out of the orphans (`parked`)."""
 
-    __slots__ = ("key", "parked", "receipt", "tries")
+    __slots__ = ("items", "keys", "parked", "receipts")
 
-    def __init__(self, receipt: Receipt, key: bytes, parked: bool) -> None:
-        self.receipt = receipt
-        self.key = key
+    def __init__(self, parked: bool) -> None:
+        self.receipts: list[Receipt] = []
+        self.keys: list[bytes] = []
+        """Where each stands in the index if its id is the one in submit_sm_resp."""
+        self.items: list[Item] = []
+        """The PDUs they came in; empty for parked ones."""
         self.parked = parked
-        """It comes out of the orphans, which are to be cleared of it."""
-        self.tries: list[bytes] = [key]
-        """Index keys it may stand under, its own first."""
 
 
 class ReceiptStage:
@@ -131,12 +132,17 @@ class ReceiptStage:
             return
         work, received = self._read(items)
         try:
-            await self._apply(work, received)
+            put_off = await self._apply(work, received)
         except StoreError as error:
             self.counts["put_off"] += len(items)
             log.warning("%s: %d PDUs are left with the SMSC: %s", self._config.name, len(items), error)
             self._answer(items, c.ESME_RX_T_APPN)
             return
+        if put_off:
+            self.counts["put_off"] += len(put_off)
+            self._answer([work.items[position] for position in put_off], c.ESME_RX_T_APPN)
+            refused = {id(work.items[position]) for position in put_off}
+            items = [item for item in items if id(item) not in refused]
         self._answer(items, c.ESME_ROK)
         if began is not None:
             self.lag_s = self._clock.monotonic() - began
@@ -151,11 +157,13 @@ class ReceiptStage:
         for bind, answers in by_bind.values():
             bind.answer_delivers(answers)
 
-    def _read(self, items: list[Item]) -> tuple[list[_Work], list[Told]]:
+    def _read(self, items: list[Item]) -> tuple[_Work, list[Told]]:
         """Octets to receipts, and to messages from handsets."""
-        work: list[_Work] = []
+        work = _Work(parked=False)
+        receipts, keys, kept = work.receipts, work.keys, work.items
         received: list[Told] = []
-        for _bind, _handle, _command_id, frame in items:
+        for item in items:
+            frame = item[3]
             receipt = receipt_of(frame)
             if receipt is None:
                 try:
@@ -168,21 +176,30 @@ class ReceiptStage:
                     self.counts["unreadable"] += 1
                     log.error("%s: a deliver_sm cannot be read: %s", self._config.name, error)
                     continue
-            work.append(_Work(receipt, index_key(receipt.message_id.encode("latin-1", "replace")), False))
+            receipts.append(receipt)
+            keys.append(index_key(receipt.message_id.encode("latin-1", "replace")))
+            kept.append(item)
         return work, received
 
-    async def _apply(self, work: list[_Work], received: list[Told]) -> None:
-        """Read the index, decide, write; again if another process was faster. Raises StoreError."""
+    async def _apply(self, work: _Work, received: list[Told]) -> list[int]:
+        """Read the index, decide, write; again if another process was faster.
+
+        Returns the positions in `work` that must stay with the SMSC: orphans that there is no room for.
+        Raises StoreError.
+        """
         while True:
-            batch, orphans = await self._decide(work)
-            unmatched = {id(item) for item in orphans}
-            commands = self._commands(batch, [item for item in work if id(item) not in unmatched])
-            fresh = [item for item in orphans if not item.parked]
+            batch, unmatched = await self._decide(work)
+            commands = self._commands(batch)
             for told in received:
                 commands += publish(self._app_for(told.to), [told])
+            put_off: list[int] = []
             park_at = len(commands)
-            if fresh:
-                commands += await self._park(fresh)
+            parked: list[int] = []
+            if work.parked:
+                commands += self._clear(work, unmatched)
+            elif unmatched:
+                parking, parked, put_off = await self._park(work, unmatched)
+                commands += parking
             if not commands:
                 await self._stage.unwatch()
                 replies: list[Any] | Applied | None = []
@@ -198,121 +215,125 @@ class ReceiptStage:
             self.on_events(app, len(told_list))
         for told in received:
             self.on_events(self._app_for(told.to), 1)
-        if fresh:
-            self.counts["orphaned"] += len(fresh)
+        if parked:
+            self.counts["orphaned"] += len(parked)
             now_there = [True] if isinstance(replies, Applied) else replies[park_at + 1]
             if any(now_there):
                 # The answer to submit_sm was recorded between our look and our parking.
-                self.look_for([item.key for item in fresh])
+                self.look_for([work.keys[position] for position in parked])
+        return put_off
 
-    async def _decide(self, work: list[_Work]) -> tuple[Batch, list[_Work]]:
-        keys = [item.key for item in work]
-        values: dict[bytes, bytes] = {}
-        if keys:
-            (found,) = await self._stage.read(
-                [("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,)
-            )
-            values = {key: value for key, value in zip(keys, found, strict=True) if value is not None}
-        missed = [item for item in work if item.key not in values]
-        if missed:
-            await self._look_closer(missed, values)
-        batch = Batch(
-            self._config.name,
-            int(self._clock.wall() * 1000),
-            values,
-            self._config.multipart_receipts == "one",
-        )
-        orphans: list[_Work] = []
-        apply = batch.apply
-        for item in work:
-            if item.key in values and apply(item.key, item.receipt, True):
-                continue
-            for key in item.tries[1:]:
-                if key in values and apply(key, item.receipt, False):
-                    break
-            else:
-                orphans.append(item)
+    async def _decide(self, work: _Work) -> tuple[Batch, list[int]]:
+        """What the receipts change, and the positions of those that match nothing."""
+        keys = work.keys
+        batch = Batch(self._config.name, int(self._clock.wall() * 1000), self._config.multipart_receipts == "one")
+        if not keys:
+            return batch, []
+        (found,) = await self._stage.read([("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,))
+        missed = batch.apply_all(keys, work.receipts, found)
+        unmatched = await self._look_closer(work, missed, batch) if missed else []
         if batch.long:
             names = list({batch.message_id(origin) for origin, _, _ in batch.long})
             (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
             batch.multi = dict(zip(names, tables, strict=True))
             batch.finish_long()
-        return batch, orphans
+        return batch, unmatched
 
-    async def _look_closer(self, missed: list[_Work], values: dict[bytes, bytes]) -> None:
-        """Other forms of ids that the index does not know: the other base, the id in the text beside the TLV's."""
-        more: list[bytes] = []
-        for item in missed:
-            item.tries = [item.key]
-            receipt = item.receipt
-            for raw in (receipt.message_id, *receipt.alt_ids):
-                forms = [raw] if raw is not receipt.message_id else []
-                if self._config.message_ids == "auto":
+    async def _look_closer(self, work: _Work, missed: list[int], batch: Batch) -> list[int]:
+        """Other forms of ids that the index does not know: the other base, the id in the text beside the TLV's.
+
+        Returns the positions that match nothing at all.
+        """
+        tries: list[list[bytes]] = []
+        for position in missed:
+            receipt = work.receipts[position]
+            forms = list(receipt.alt_ids)
+            if self._config.message_ids == "auto":
+                for raw in (receipt.message_id, *receipt.alt_ids):
                     forms += id_variants(raw)
-                item.tries += [index_key(form.encode("latin-1", "replace")) for form in forms]
-            more += item.tries[1:]
+            tries.append([index_key(form.encode("latin-1", "replace")) for form in forms])
+        more = list({key for keys in tries for key in keys})
+        values: dict[bytes, bytes | None] = {}
         if more:
             (found,) = await self._stage.read([("HMGET", self._keys.receipts, *more)])
-            values.update({key: value for key, value in zip(more, found, strict=True) if value is not None})
+            values = dict(zip(more, found, strict=True))
+        return [
+            position
+            for position, keys in zip(missed, tries, strict=True)
+            if not any(batch.apply(key, work.receipts[position], values[key], exact=False) for key in keys)
+        ]
 
-    def _commands(self, batch: Batch, work: list[_Work]) -> list[tuple[Any, ...]]:
+    def _commands(self, batch: Batch) -> list[tuple[Any, ...]]:
         commands: list[tuple[Any, ...]] = []
-        if batch.changed:
-            commands.append(
-                ("HSET", self._keys.receipts, *[each for pair in batch.changed.items() for each in pair])
-            )
-        if batch.changed_multi:
-            commands.append(
-                ("HSET", self._keys.multi, *[each for pair in batch.changed_multi.items() for each in pair])
-            )
+        for key, changed in ((self._keys.receipts, batch.changed), (self._keys.multi, batch.changed_multi)):
+            if changed:
+                commands.append(("HSET", key, *chain.from_iterable(changed.items())))
         for app, told in batch.events.items():
             commands += publish(app, told)
-        cleared = [item.key for item in work if item.parked]
-        if cleared:
-            commands.append(("HDEL", self._keys.orphans, *cleared))
         return commands
 
-    async def _park(self, orphans: list[_Work]) -> list[tuple[Any, ...]]:
-        """The commands that keep these receipts for a message_id still to come, and look once more for it."""
+    def _clear(self, work: _Work, unmatched: list[int]) -> list[tuple[Any, ...]]:
+        """Take the parked receipts that found their message out of the orphans; the others stay."""
+        kept = {work.keys[position] for position in unmatched}
+        cleared = list({key for key in work.keys if key not in kept})
+        return [("HDEL", self._keys.orphans, *cleared)] if cleared else []
+
+    async def _park(
+        self, work: _Work, unmatched: list[int]
+    ) -> tuple[list[tuple[Any, ...]], list[int], list[int]]:
+        """Keep these receipts for a message_id still to come, and look once more for it in the same step.
+
+        Returns the commands (the second one looks), the positions parked, and those there is no room for.
+        """
         now_s = int(self._clock.wall())
-        keys = [item.key for item in orphans]
-        (count, before) = await self._stage.read(
-            [("HLEN", self._keys.orphans), ("HMGET", self._keys.orphans, *keys)]
-        )
-        if count >= self._config.orphans_max:
-            log.error("%s: %d receipts without a message are kept already; more are dropped", self._config.name, count)
-            return [("HLEN", self._keys.orphans), ("HMGET", self._keys.receipts, *keys)]
+        (count,) = await self._stage.read([("HLEN", self._keys.orphans)])
+        room = max(0, self._config.orphans_max - count)
+        parked, put_off = unmatched[:room], unmatched[room:]
+        if put_off:
+            log.error("%s: %d receipts without a message are kept already (orphans_max)", self._config.name, count)
+        if not parked:
+            return [], [], put_off
+        keys = [work.keys[position] for position in parked]
+        (before,) = await self._stage.read([("HMGET", self._keys.orphans, *keys)])
         stored: dict[bytes, list[Parked]] = {
             key: decode_parked(value) if value is not None else [] for key, value in zip(keys, before, strict=True)
         }
-        for item in orphans:
-            if len(stored[item.key]) < ORPHANS_PER_ID_MAX:
-                stored[item.key].append(Parked(now_s, item.receipt))
+        for position in parked:
+            held = stored[work.keys[position]]
+            held.append(Parked(now_s, work.receipts[position]))
+            del held[:-ORPHANS_PER_ID_MAX]
         pairs = [each for key, value in stored.items() for each in (key, _encode(value))]
         self.on_due((now_s + int(self._config.orphan_ttl_s)) * 1000)
-        return [
+        commands: list[tuple[Any, ...]] = [
             ("HSET", self._keys.orphans, *pairs),
-            ("HMGET", self._keys.receipts, *keys),
+            ("HMGET", self._keys.receipts, *self._all_forms(keys)),
         ]
+        return commands, parked, put_off
+
+    def _all_forms(self, keys: list[bytes]) -> list[bytes]:
+        """These index keys and, where the carrier's ids come in two bases, their twins."""
+        forms = list(dict.fromkeys(keys))
+        if self._config.message_ids == "auto":
+            for key in list(forms):
+                forms += [index_key(form.encode()) for form in id_variants(key.decode("latin-1"))]
+        return forms
 
     async def _adopt(self, keys: list[bytes]) -> None:
         """Receipts that were parked under these ids (in any base) find their message now."""
-        looked = list(dict.fromkeys(keys))
-        if self._config.message_ids == "auto":
-            for key in list(looked):
-                looked += [index_key(form.encode()) for form in id_variants(key.decode("latin-1"))]
+        looked = self._all_forms(keys)
         (found,) = await self._stage.read_surely([("HMGET", self._keys.orphans, *looked)])
-        work: list[_Work] = []
+        work = _Work(parked=True)
         for key, value in zip(looked, found, strict=True):
-            if value is not None:
-                work += [_Work(parked.receipt, key, True) for parked in decode_parked(value)]
-        if not work:
+            for parked in decode_parked(value) if value is not None else ():
+                work.receipts.append(parked.receipt)
+                work.keys.append(key)
+        if not work.keys:
             return
         try:
+            before = self.counts["receipts"]
             await self._apply(work, [])
+            self.counts["adopted"] += self.counts["receipts"] - before
         except StoreError as error:
             log.warning("%s: parked receipts wait for the message store: %s", self._config.name, error)
             self._orphan_keys += keys
             self.bell.ring()
-            return
-        self.counts["adopted"] += len(work)
