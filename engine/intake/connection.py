@@ -102,7 +102,6 @@ class Connection:
         self._work_bell = Bell()  # the writer has something to do
         self._credit_bell = Bell()  # the reader may go on
         self._room_bell = Bell()  # the subscription may go on
-        self._reading = anyio.CancelScope()
         self._subscription = anyio.CancelScope()
         self._shelter = anyio.CancelScope(shield=True)
         self._finished = anyio.Event()
@@ -115,8 +114,7 @@ class Connection:
             async with anyio.create_task_group() as tasks:
                 try:
                     await tasks.start(self._serve)
-                    with self._reading:
-                        fault = await self._read()
+                    fault = await self._read()
                     self._end_input()
                     await self._finished.wait()
                 finally:
@@ -249,7 +247,7 @@ class Connection:
             self._answer_error(request.id, self._error_body(error), 1)
 
     async def _acknowledge(self) -> None:
-        """One acknowledgement at a time. They are cumulative: the last of those that waited speaks for all."""
+        """One acknowledgement at a time. They are cumulative: the last that waited speaks for all."""
         while self._acks:
             acks, self._acks = self._acks, []
             done = False
@@ -342,8 +340,9 @@ class Connection:
                 try:
                     await self._stream.send(data)
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    # Nobody hears us any more; what was said before is still read, to its end.
                     broken = True
-                    self._reading.cancel()
+                    self._subscription.cancel()
             self._outbound_octets -= octets
             self.messages_in_hand -= credit
             self._credit_bell.ring()

@@ -263,6 +263,11 @@ def _top(frame: bytes, spelling: Spelling) -> dict[str, Any]:
     try:
         return _decode_msgpack_map(frame) if spelling == "msgpack" else _decode_json_map(frame)
     except msgspec.ValidationError:
+        # Told before the rest was read: octets that only begin like a number are no frame.
+        try:
+            _typed(Raw(frame), Raw, spelling)
+        except _UNREADABLE:
+            raise FrameError(BAD_FRAME, f"not {_language(spelling)}") from None
         raise RequestError(UNSET, None, WRONG_TYPE, "a request is an object with string keys") from None
     except _UNREADABLE as error:
         if spelling == "msgpack" or isinstance(error, RecursionError):
@@ -302,11 +307,10 @@ def _typed(value: Any, kind: Any, spelling: Spelling) -> Any:
 
 
 def _id(body: dict[str, Any], spelling: Spelling) -> RequestId | UnsetType:
-    value = body.get("id", UNSET)
-    if value is UNSET:
+    if "id" not in body:
         return UNSET
     try:
-        id_ = cast(RequestId, _typed(value, Id, spelling))
+        id_ = cast(RequestId, _typed(body["id"], Id, spelling))
     except (*_UNREADABLE, OverflowError):
         detail = f"an integer of 64 bits, or a string of at most {ID_CHARACTERS_MAX} characters"
         raise RequestError(UNSET, "id", WRONG_TYPE, detail) from None
