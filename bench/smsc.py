@@ -13,7 +13,6 @@ connection goes out in one write. Reading a connection stops while its peer does
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import random
@@ -21,11 +20,12 @@ import signal
 import ssl
 import sys
 import time
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 import uvloop
 
+from . import flags
 from .smsc_config import ScenarioError, SmscConfig
 from .smsc_core import SmscCore, SmscStatistics
 from .smsc_log import FileLog
@@ -223,22 +223,7 @@ def config_of(arguments: list[str]) -> SmscConfig:
 
     Raises `ScenarioError` and msgspec.ValidationError for wrong values, SystemExit for wrong flags.
     """
-    parser = argparse.ArgumentParser(prog="python -m todoke.bench.smsc", description="A simulated SMSC.")
-    parser.add_argument("--config-json", default="{}", help="a whole SmscConfig as JSON")
-    for field in msgspec.structs.fields(SmscConfig):
-        flag = "--" + field.name.replace("_", "-")
-        if field.type is bool:
-            parser.add_argument(flag, action="store_true", default=None)
-        else:
-            parser.add_argument(flag, default=None)
-    given: dict[str, Any] = vars(parser.parse_args(arguments))
-    values: dict[str, Any] = msgspec.json.decode(given.pop("config_json"), type=dict[str, Any])
-    for name, value in given.items():
-        if isinstance(value, str) and value[:1] in ("{", "["):
-            values[name] = msgspec.json.decode(value)
-        elif value is not None:
-            values[name] = value
-    return msgspec.convert(values, SmscConfig, strict=False)
+    return flags.settings(SmscConfig, arguments, "python -m todoke.bench.smsc", "A simulated SMSC.")
 
 
 def main(arguments: list[str] | None = None) -> int:
