@@ -249,6 +249,7 @@ def only(answer: SubmitAnswer) -> Accepted:
 
 
 def too_many(messages: int, credit_messages: int) -> Refused:
+    """More messages in one submit than the node takes from this connection."""
     return Refused(TOO_MANY, "messages", f"{messages} messages; the node grants {credit_messages} at once")
 
 

@@ -245,6 +245,13 @@ class SubmitAnswer(msgspec.Struct):
     accepted: list[Accepted]
     refused: list[Refusal]
 
+    def outcomes(self) -> list[Accepted | Refusal]:
+        """What became of each message, in the order of `messages`."""
+        outcomes: list[Accepted | Refusal] = list(self.accepted)
+        for refusal in sorted(self.refused, key=lambda refusal: refusal.index):
+            outcomes.insert(refusal.index, refusal)
+        return outcomes
+
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):
     """The `error` of an answer to a request that was refused as a whole; `code` is one of ERROR_CODES.

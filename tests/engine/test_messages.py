@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-
 from todoke.engine import messages
 from todoke.engine.messages import (
     Accepted,

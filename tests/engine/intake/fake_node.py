@@ -1,14 +1,21 @@
-"""A node behind the intake's Protocol: accepts in memory, tells what it is given to tell. Loaded by file name."""
+"""A node behind the intake's Protocol: accepts in memory, tells what it is told to. Loaded by file name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-
 from todoke.engine.intake.errors import BadCursor, NodeUnavailable, UnknownMessage
 from todoke.engine.messages import Accepted, Event, Refusal, Report, StoredEvent, Valid
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what other tasks or processes bring about, at most five seconds."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110  there is no event for it, by intention
+            await anyio.sleep(0.001)
 
 
 def report(number: int, *, ref: str | None = None, state: str = "delivered") -> Report:
@@ -82,7 +89,7 @@ class FakeNode:
         if self.broken:
             raise RuntimeError("broken on purpose")
         self._find(app, message_id)
-        # The keys are those of other answers on purpose: a client must not mistake it for an error or a submit.
+        # The keys of other answers, on purpose: a client must not mistake it for an error or a submit.
         return {"message_id": message_id, "state": "queued", "error": None, "accepted": 5}
 
     async def cancel(self, app: str, message_id: str) -> dict[str, Any]:

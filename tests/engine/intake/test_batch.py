@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.intake.batch import Batch
 from todoke.engine.intake.requests import Submission
 from todoke.engine.messages import Accepted, Refusal, SubmitMessage
@@ -72,5 +71,5 @@ def test_refuse_all(plan: list[list[str]]) -> None:
     ],
 )
 def test_a_node_that_lost_count_is_not_believed(accepted: list[Accepted], refused: list[Refusal]) -> None:
-    with pytest.raises(ValueError, match="accepted|not submitted"):
+    with pytest.raises(ValueError, match=r"accepted|not submitted"):
         Batch([submission(["accepted", "accepted"], 0)], 0).share_out(accepted, refused)

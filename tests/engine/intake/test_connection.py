@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from anyio.streams.stapled import StapledObjectStream
-
 from todoke.engine.intake.limits import Limits
 from todoke.engine.intake.server import Intake, handle_connection
 
@@ -329,11 +328,10 @@ async def test_a_cancelled_server_waits_no_longer_than_close_s(fake: ModuleType)
     node = fake.FakeNode()
     node.gate = anyio.Event()
     with anyio.fail_after(5):
-        async with anyio.create_task_group() as tasks:
-            async with connected(node) as caller:
-                await caller.say(submit(1, 1))
-                await settle()
-                tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks, connected(node) as caller:
+            await caller.say(submit(1, 1))
+            await settle()
+            tasks.cancel_scope.cancel()
     assert node.in_hand == 0
 
 

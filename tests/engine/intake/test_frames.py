@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.intake.errors import FrameError
 from todoke.engine.intake.frames import FrameBuffer, Spelling, encode, encode_events
 from todoke.engine.messages import Event, Received, Report

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
-
 from todoke.engine.intake.errors import FrameError, RequestError
 from todoke.engine.intake.frames import Spelling
 from todoke.engine.intake.requests import (
@@ -240,7 +239,8 @@ def test_octets_that_are_no_utf8_in_messagepack(text: bytes, key: str) -> None:
 
 
 def test_what_is_refused_can_be_written() -> None:
-    frame = b'{"op":"submit","messages":[{"\\ud800":1,"ref":"\\ud800"},{"to":"1","lane":"\\ud800"},{"to":"\\ud800"}]}'
+    messages = b'{"\\ud800":1,"ref":"\\ud800"},{"to":"1","lane":"\\ud800"},{"to":"\\ud800"}'
+    frame = b'{"op":"submit","messages":[' + messages + b"]}"
     got = decode_request(frame, "json", 10)
     assert isinstance(got, Submission)
     assert len(got.refused) >= 2

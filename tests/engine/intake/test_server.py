@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240  files of a test are looked at where it stands
 """The real socket: both spellings of the same conversations, who may call, what hostile bytes do."""
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from todoke.engine.intake.errors import SocketError
 from todoke.engine.intake.frames import FrameBuffer, Spelling
 from todoke.engine.intake.limits import FRAME_OCTETS_LIMIT, Limits
@@ -68,7 +68,7 @@ class Caller:
             while not self._heard:
                 for frame in self._buffer.receive_data(await self.stream.receive()):
                     body: Any = (msgspec.json if self.spelling == "json" else msgspec.msgpack).decode(frame)
-                    self._heard += body["events"] if "events" in body else [body]
+                    self._heard += body.get("events", [body])
         return self._heard.pop(0)
 
     async def hear_end(self) -> None:
@@ -290,7 +290,7 @@ async def test_a_bad_frame_closes_only_its_connection(
 async def test_a_frame_over_the_limit_can_be_written_whole_and_its_error_read(
     path: Path, fake: ModuleType
 ) -> None:
-    # The caller is in the middle of sendall() of far more than the socket holds; it must not die of EPIPE first.
+    # The caller is in the middle of writing far more than the socket holds; it must not die of EPIPE first.
     async with served(path, fake.FakeNode()), calling(path, "msgpack") as caller:
         await caller.write((2_000_000).to_bytes(4, "big") + b"x" * 2_000_000)
         assert (await caller.hear())["error"]["code"] == "frame_too_long"
@@ -359,17 +359,13 @@ async def test_without_apps_the_server_s_own_uid_is_the_app(path: Path, fake: Mo
 async def test_connections_are_limited(path: Path, fake: ModuleType) -> None:
     async with served(path, fake.FakeNode()) as intake:
         async with calling(path) as first, calling(path), calling(path), calling(path):
-            with anyio.fail_after(5):
-                while intake.statistics().connections < 4:
-                    await anyio.sleep(0.001)
+            await fake.until(lambda: intake.statistics().connections == 4)
             async with calling(path) as fifth:
                 await fifth.say({"op": "status"})
                 assert (await fifth.hear())["error"]["code"] == "too_many_connections"
             await first.say({"op": "status"})
             assert (await first.hear())["queued"] == 0
-        with anyio.fail_after(5):
-            while intake.statistics().connections:
-                await anyio.sleep(0.001)
+        await fake.until(lambda: not intake.statistics().connections)
         async with calling(path) as again:
             await again.say({"op": "status"})
             assert (await again.hear())["queued"] == 0
@@ -394,7 +390,7 @@ async def test_what_is_no_socket_is_left_alone(path: Path, fake: ModuleType) -> 
     assert path.read_text() == "precious"
     with pytest.raises(SocketError, match="107 octets"):
         await serve(path.with_name("x" * 120), fake.FakeNode())
-    with pytest.raises(SocketError, match="todoke.sock/s"):
+    with pytest.raises(SocketError, match=r"todoke\.sock/s"):
         await serve(path / "s", fake.FakeNode())
 
 
@@ -419,9 +415,7 @@ async def test_a_subscriber_that_is_killed_makes_room_for_the_next(path: Path, f
                 await process.stdout.receive()
             assert intake.statistics().subscribed == ("billing",)
             process.kill()
-        with anyio.fail_after(5):
-            while intake.statistics().subscribed:
-                await anyio.sleep(0.001)
+        await fake.until(lambda: not intake.statistics().subscribed)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.intake.errors import MessageError
 from todoke.engine.intake.validate import check, check_number, sender_fault, validate
 from todoke.engine.messages import REFUSAL_CODES, SubmitMessage, Valid, Window
@@ -80,8 +79,13 @@ def test_senders(sender: str) -> None:
         "A^",
         "+",
         "+0",
-    ]
-    + ["+8190123456789012", "１２３", "A{", "A`", "€A", "\ud800A"],
+        "+8190123456789012",
+        "１２３",
+        "A{",
+        "A`",
+        "€A",
+        "\ud800A",
+    ],
 )
 def test_no_senders(sender: str) -> None:
     assert sender_fault(sender)
