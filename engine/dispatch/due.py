@@ -24,7 +24,17 @@ from ..ledger.events import publish
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
-from ..receipts.fields import candidates, decode_parked, index_key, is_final, joined, origin_of, since_s
+from ..receipts.fields import (
+    all_over,
+    candidates,
+    decode_parked,
+    index_key,
+    index_keys,
+    is_final,
+    joined,
+    origin_of,
+    since_s,
+)
 
 log = logging.getLogger("todoke.due")
 
@@ -122,9 +132,10 @@ class DueStage:
         """Forget what of this block is over; look again later if anything is not."""
         keys = self._keys
         journal = keys.journal(block_id)
-        body, records = await self._stage.read(
-            [("GET", keys.block(block_id)), ("LRANGE", journal, 0, -1)], (journal, keys.receipts_version)
-        )
+        (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], (journal, keys.receipts_version))
+        if await self._finish_plain(member, block_id, records, now_ms):
+            return
+        (body,) = await self._stage.read([("GET", keys.block(block_id))])
         if body is None:
             await self._stage.commit([("ZREM", keys.due, member), ("UNLINK", journal)])
             return
@@ -158,6 +169,30 @@ class DueStage:
         self.forgotten += len(look.over)
         if look.next_ms:
             self.notice(look.next_ms)
+
+    async def _finish_plain(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> bool:
+        """The usual block: every message one part, sent, its receipt final and older than history_s.
+
+        Forgets it without reading the bodies. False: nothing was done, look at each message.
+        """
+        told = blocks.plain_ids(records)
+        if told is None:
+            return False
+        keys = self._keys
+        ids = index_keys(told)
+        (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
+        if not all_over(values, block_id, now_ms // 1000 - int(self._config.history_s)):
+            return False
+        commands: list[tuple[Any, ...]] = [
+            ("HDEL", keys.receipts, *ids),
+            ("ZREM", keys.due, member),
+            ("UNLINK", keys.block(block_id), keys.journal(block_id)),
+        ]
+        if await self._stage.commit(commands) is None:
+            self.notice(now_ms)
+        else:
+            self.forgotten += len(ids)
+        return True
 
     async def _alive_elsewhere(self, progress: blocks.Progress) -> set[int]:
         """Entries that went on in another block which is still kept: their way there must stay readable."""

@@ -25,7 +25,7 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import GROUP, CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, candidates, index_key, joined
+from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined
 from . import retry
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
 from .runs import IN_DOUBT, OK, LongMessage, Run, parts_to_send
@@ -34,7 +34,6 @@ log = logging.getLogger("todoke.record")
 
 TURN_ANSWERS_MAX: Final = 4_000
 DOUBTS_REMEMBERED_MAX: Final = 100_000
-WHITE: Final = b" \t\r\n\0"
 LATER_GRAIN_MS: Final = 250
 """What is sent again within the same quarter of a second shares a block."""
 

@@ -159,6 +159,23 @@ def fold(records: list[bytes]) -> Progress:
     return progress
 
 
+def plain_ids(records: list[bytes]) -> list[str] | None:
+    """The message_ids of a block whose messages all had one part and were all sent; None for any other block."""
+    grant = 0
+    ids: list[str] = []
+    sent: list[int] = []
+    for raw in records:
+        record = decode_record(raw)
+        if record.ended or record.parts:
+            return None
+        grant = record.grant if record.grant >= 0 else grant
+        ids += record.ids
+        sent += record.sent
+    if not ids or len(set(sent)) != grant or len(ids) != grant or "" in ids:
+        return None
+    return ids
+
+
 def pending_parts(entry: Entry) -> list[int]:
     """The parts of this entry that this block has to send."""
     if entry.extra is not None and entry.extra.pending is not None:

@@ -13,6 +13,7 @@ import msgspec
 
 from ...codecs.receipt import Receipt
 
+WHITE: Final = b" \t\r\n\0"
 WAITING: Final = 0x30  # "0": no receipt yet
 INTERMEDIATE: Final = 0x49  # "I"
 MANY: Final = 0x4C  # "L": several candidates under one id
@@ -75,7 +76,25 @@ _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
 
 def index_key(message_id: bytes) -> bytes:
     """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants 4-6)."""
-    return message_id.strip(b" \t\r\n\0").lower().lstrip(b"0") or b"0"
+    return message_id.strip(WHITE).lower().lstrip(b"0") or b"0"
+
+
+def index_keys(ids: list[str]) -> list[bytes]:
+    """`index_key` of many ids as a journal holds them (latin-1 characters)."""
+    return [raw.encode("latin-1").strip(WHITE).lower().lstrip(b"0") or b"0" for raw in ids]
+
+
+def all_over(values: list[bytes | None], block_id: str, before_s: int) -> bool:
+    """Whether every value is a single final one of this block, written at or before that second."""
+    head = bytes((0x90 + len(Origin.__struct_fields__),)) + _encode(block_id)
+    limit = max(0, before_s).to_bytes(4, "big")
+    finals = REPORT_STATES
+    return all(
+        [
+            value is not None and value[0] in finals and value[1:5] <= limit and value.startswith(head, 5)
+            for value in values
+        ]
+    )
 
 
 def new_value(origin: Origin, now_s: int) -> bytes:
