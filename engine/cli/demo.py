@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .demo_figures import Figures
     from .demo_house import House
 
+ANNOUNCEMENT = (
+    "Four simulated carriers (docomo, au, softbank, rakuten) on 127.0.0.1: nothing leaves this machine."
+)
 REPORTS_S_MAX = 20.0
 """With starting and stopping, the demonstration ends within 30 seconds."""
 
@@ -27,12 +30,9 @@ def demo(*, json: JsonOption = False) -> int:
     """
     from .demo_house import demo_house
 
-    print(
-        "Four simulated carriers (docomo, au, softbank, rakuten) on 127.0.0.1: nothing leaves this machine.",
-        file=sys.stderr if json else sys.stdout,
-        flush=True,
-    )
     with demo_house() as house:
+        print(ANNOUNCEMENT, file=sys.stderr if json else sys.stdout, flush=True)
+        house.start()
         figures = _run(house, shown=not json)
     if json:
         print_json(figures)

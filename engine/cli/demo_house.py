@@ -38,8 +38,9 @@ DATA: Final = files("todoke.conf") / "demo"
 class House:
     """A running demonstration: its directory and where its node listens."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, interrupts: _Interrupts) -> None:
         self.directory = directory
+        self._interrupts = interrupts
         self.socket = directory / "run" / "todoke.sock"
         self.carriers: list[str] = []
         self._smscs: dict[str, subprocess.Popen[str]] = {}
@@ -58,9 +59,11 @@ class House:
         for carrier in config.carrier:
             account = {carrier.system_id: carrier.password}
             self._start_smsc(carrier.name, {**settings[carrier.name], "accounts": account})
+            self._interrupts.check()
         for carrier in config.carrier:
             port = host_port(_listening(self._smscs[carrier.name]))[1]
             text = text.replace(f'"{carrier.hosts[0]}"', f'"127.0.0.1:{port}"')
+            self._interrupts.check()
         (self.directory / "todoke.toml").write_text(text, "utf-8")
         with (self.directory / "node.log").open("wb") as log:
             self._node = subprocess.Popen(
@@ -72,6 +75,8 @@ class House:
                 start_new_session=True,
             )
         self._wait_until_bound(self._node)
+        self._interrupts.held = False
+        self._interrupts.check()
 
     def _start_smsc(self, name: str, settings: dict[str, Any]) -> None:
         settings |= {"smsc_id": name, "port": 0, "log": str(self.log_of(name))}
@@ -89,6 +94,7 @@ class House:
         give_up_at = time.monotonic() + START_S_MAX
         with SyncClient(self.socket) as client:
             while time.monotonic() < give_up_at:
+                self._interrupts.check()
                 if node.poll() is not None:
                     raise CliError(f"the node ended (exit {node.returncode}): {self._last_lines()}")
                 try:
@@ -120,20 +126,45 @@ class House:
                 os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
+class _Interrupts:
+    """A signal handler that interrupts at most once, and only where nothing is half made."""
+
+    def __init__(self) -> None:
+        self.held = True
+        self._caught = False
+        self._raised = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self._caught = True
+        if not self.held:
+            self.check()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal came, once."""
+        if self._caught and not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def demo_house() -> Generator[House, None, None]:
-    """A running demonstration; afterwards nothing of it is left. SIGTERM and SIGHUP end it as Ctrl-C does."""
-    with (
-        _signals_interrupt(),
-        tempfile.TemporaryDirectory(prefix="todoke-demo-", ignore_cleanup_errors=True) as name,
-    ):
-        house = House(Path(name))
-        try:
-            house.start()
-            yield house
-        finally:
-            with _signals_ignored():
+    """A demonstration that can be started; afterwards nothing of it is left.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does. The body is interrupted at once, starting and stopping
+    between steps.
+    """
+    interrupts = _Interrupts()
+    with _handlers(interrupts):
+        with tempfile.TemporaryDirectory(prefix="todoke-demo-", ignore_cleanup_errors=True) as name:
+            house = House(Path(name), interrupts)
+            try:
+                try:
+                    yield house
+                finally:
+                    interrupts.held = True
+            finally:
                 house.stop()
+        interrupts.check()
 
 
 def _module(name: str) -> list[str]:
@@ -168,29 +199,16 @@ def _stop(processes: list[subprocess.Popen[Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _signals_interrupt() -> Generator[None, None, None]:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handlers({signal.SIGTERM: interrupt, signal.SIGHUP: interrupt}):
-        yield
-
-
-@contextlib.contextmanager
-def _signals_ignored() -> Generator[None, None, None]:
-    with _handlers(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)):
-        yield
-
-
-@contextlib.contextmanager
-def _handlers(handlers: dict[signal.Signals, Any]) -> Generator[None, None, None]:
-    """Signal handlers for a while; only the main thread may set any."""
+def _handlers(handler: _Interrupts) -> Generator[None, None, None]:
+    """Handle the signals that end a command; only the main thread may."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = {
+        number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

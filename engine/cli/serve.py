@@ -59,16 +59,19 @@ def run_until_signal(config: Config) -> int:
     """Run the node on the production event loop; the exit code of `serve`."""
     import anyio
 
+    from ..errors import EngineError
     from ..intake.errors import SocketError
+    from ..ledger.embedded import EmbeddedServerError
     from ..ledger.port import StoreError
 
+    expected = (OSError, StoreError, EmbeddedServerError, SocketError, EngineError)
     try:
         in_doubt = anyio.run(_node, config, backend="asyncio", backend_options={"use_uvloop": True})
-    except (OSError, StoreError, SocketError) as error:
+    except expected as error:
         log.error("cannot go on: %s", error)
         return EXIT_FAILED
     except BaseExceptionGroup as group:
-        known, others = group.split((OSError, StoreError, SocketError))
+        known, others = group.split(expected)
         if others is not None:
             raise
         for leaf in _leaves(known):
