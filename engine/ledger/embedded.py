@@ -196,8 +196,8 @@ class _Server:
     async def _lock_within(self, name: str, within_s: float) -> int | None:
         """As `_try_lock`, for so long."""
         deadline = anyio.current_time() + within_s
-        while (descriptor := self._try_lock(name)) is None and anyio.current_time() < deadline:
-            await anyio.sleep(POLL_S)  # flock knows no deadline, and a thread in it could not be called back
+        while (descriptor := self._try_lock(name)) is None and anyio.current_time() < deadline:  # noqa: ASYNC110
+            await anyio.sleep(POLL_S)  # a thread inside flock could not be called back
         return descriptor
 
     @asynccontextmanager

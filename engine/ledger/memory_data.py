@@ -245,7 +245,8 @@ def _exists(db: Database, args: list[bytes]) -> Any:
 
 
 def _add_to(db: Database, key: bytes, amount: int) -> int:
-    number = _integer(db.get(key, bytes) or b"0") + amount
+    old = db.get(key, bytes)
+    number = (0 if old is None else _integer(old)) + amount
     if not -_INT64_MAX - 1 <= number <= _INT64_MAX:
         raise StoreRefused("ERR", "increment or decrement would overflow")
     db.values[key] = b"%d" % number

@@ -89,20 +89,18 @@ def _next(id_: Id) -> Id:
 
 def _range(first: bytes, last: bytes) -> tuple[Id, Id]:
     """`-`, `+`, an id, or `(`id for an excluded one."""
-    if first == b"-":
-        low = _LOWEST
-    elif first[:1] == b"(":
-        low = _next(_id(first[1:], 0))
-    else:
-        low = _id(first, 0)
-    if last == b"+":
-        high = _HIGHEST
-    elif last[:1] == b"(":
-        ms, seq = _id(last[1:], _PART_MAX)
-        high = (ms, seq - 1) if seq else (ms - 1, _PART_MAX)
-    else:
-        high = _id(last, _PART_MAX)
+    low, high = _edge(first, 0), _edge(last, _PART_MAX)
+    if first[:1] == b"(":
+        low = _next(low)
+    if last[:1] == b"(":
+        high = (high[0], high[1] - 1) if high[1] else (high[0] - 1, _PART_MAX)
     return low, high
+
+
+def _edge(word: bytes, missing: int) -> Id:
+    if word in (b"-", b"+"):
+        return _LOWEST if word == b"-" else _HIGHEST
+    return _id(word.removeprefix(b"("), missing)
 
 
 def _number(word: bytes) -> int:
@@ -174,6 +172,8 @@ def _xadd(db: Database, args: list[bytes]) -> Any:
     wanted, fields = args[at : at + 1], args[at + 1 :]
     if not wanted or not fields or len(fields) % 2:
         raise StoreRefused("ERR", "wrong number of arguments for 'xadd' command")
+    if wanted[0] != b"*":
+        _id(wanted[0].removesuffix(b"-*"), 0)  # its form is judged before the key is looked at
     stream = _stream(db, key)
     last = _LOWEST if stream is None else stream.last
     id_ = _new_id(wanted[0], last, db.now_ms)
@@ -279,29 +279,36 @@ def _xread(db: Database, args: list[bytes]) -> Any:
 
 
 def _xgroup(db: Database, args: list[bytes]) -> Any:
-    action = args[0].upper()
-    if action == b"DESTROY" and len(args) == 3:
-        stream = _stream(db, args[1])
-        if stream is None:
-            raise StoreRefused("ERR", "The XGROUP subcommand requires the key to exist.")
-        if stream.groups.pop(args[2], None) is None:
-            return 0
-        db.touched(args[1])
-        return 1
-    if action == b"DELCONSUMER" and len(args) == 4:
-        _, group = _group(db, args[1], args[2], "XGROUP")
-        mine = [id_ for id_, entry in group.pending.items() if entry[0] == args[3]]
-        for id_ in mine:
-            del group.pending[id_]
-        if args[3] in group.consumers:
-            group.consumers.discard(args[3])
-            db.touched(args[1])
-        return len(mine)
-    if action != b"CREATE" or len(args) not in (4, 5) or (len(args) == 5 and args[4].upper() != b"MKSTREAM"):
+    action, rest = args[0].upper(), args[1:]
+    numbers: dict[bytes, tuple[int, ...]] = {b"CREATE": (3, 4), b"DESTROY": (2,), b"DELCONSUMER": (3,)}
+    if len(rest) not in numbers.get(action, ()):
         raise StoreRefused("ERR", "syntax error")
-    _, key, name, start = args[:4]
+    if action == b"CREATE":
+        return _create_group(db, rest)
+    stream = _stream(db, rest[0])
+    if stream is None:
+        raise StoreRefused("ERR", "The XGROUP subcommand requires the key to exist.")
+    if action == b"DESTROY":
+        if stream.groups.pop(rest[1], None) is None:
+            return 0
+        db.touched(rest[0])
+        return 1
+    _, group = _group(db, rest[0], rest[1], "XGROUP")
+    mine = [id_ for id_, entry in group.pending.items() if entry[0] == rest[2]]
+    for id_ in mine:
+        del group.pending[id_]
+    if rest[2] in group.consumers:
+        group.consumers.discard(rest[2])
+        db.touched(rest[0])
+    return len(mine)
+
+
+def _create_group(db: Database, args: list[bytes]) -> Any:
+    key, name, start = args[:3]
     stream = _stream(db, key)
-    if stream is None and len(args) == 4:
+    if args[3:] and args[3].upper() != b"MKSTREAM":
+        raise StoreRefused("ERR", "syntax error")
+    if stream is None and not args[3:]:
         raise StoreRefused("ERR", "The XGROUP subcommand requires the key to exist.")
     last = (stream.last if stream else _LOWEST) if start == b"$" else _id(start, 0)
     stream = db.get_or_make(key, Stream)
