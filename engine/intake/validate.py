@@ -78,7 +78,7 @@ def validate(
             to = to[1:]
         if (
             text
-            and text.isprintable()
+            and (text.isprintable() or _without_common(text).isprintable())
             and len(text) <= TEXT_CHARACTERS_MAX
             and to.isdigit()
             and to.isascii()
@@ -189,6 +189,11 @@ def sender_fault(sender: str) -> str | None:
     return None
 
 
+def _without_common(text: str) -> str:
+    """Without what many texts hold and isprintable() does not pass; each replace is one quick scan in C."""
+    return text.replace("\u3000", "").replace("\n", "").replace("\r", "")
+
+
 def safe_ref(ref: str | None) -> str | None:
     """The ref to tell in a refusal: None if it could not be written or is over its limit."""
     if ref is None or len(ref) > REF_CHARACTERS_MAX or _BAD_NAME.search(ref):
@@ -211,7 +216,7 @@ def _check_body(text: str | None, data: bytes | None) -> None:
         raise MessageError("text", EMPTY, "no characters")
     if len(text) > TEXT_CHARACTERS_MAX:
         raise MessageError("text", TOO_LONG, f"at most {TEXT_CHARACTERS_MAX} characters, not {len(text)}")
-    bad = None if text.isprintable() else _BAD_TEXT.search(text)
+    bad = _BAD_TEXT.search(text)
     if bad is not None:
         raise MessageError("text", INVALID_TEXT, f"U+{ord(bad[0]):04X} at character {bad.start()}")
 
