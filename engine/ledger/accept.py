@@ -112,6 +112,8 @@ class AcceptStage:
         self._waiting: deque[_Waiting] = deque()
         self._bell = Bell()
         self._minted = 0
+        self._previous: dict[str, tuple[int, bool]] = {}
+        """app -> (bucket, whether the bucket before it exists)."""
         self.away = False
         """The store did not answer last time: submissions are refused at the door until it does."""
         self.queued_messages = 0
@@ -358,8 +360,10 @@ class AcceptStage:
         for app, names in refs.items():
             keys = self._app(app)
             watch.append(keys.refs_version)
-            for each in (bucket, bucket - 1):
-                commands.append(("HMGET", keys.refs(each), *names))
+            commands.append(("HMGET", keys.refs(bucket), *names))
+            asked.append((app, names))
+            if await self._has_previous(app, bucket):
+                commands.append(("HMGET", keys.refs(bucket - 1), *names))
                 asked.append((app, names))
         known = _Known()
         concat_bucket = now_ms // 1000 // CONCAT_BUCKET_S
@@ -386,6 +390,14 @@ class AcceptStage:
                 last = here if here is not None else before
                 known.concat[carrier, number] = int(last) if last is not None else crc32(number.encode())
         return known
+
+    async def _has_previous(self, app: str, bucket: int) -> bool:
+        """Whether the span before this one holds references. Asked once a span: nobody adds to it any more."""
+        known = self._previous.get(app)
+        if known is None or known[0] != bucket:
+            (there,) = await self._stage.read([("EXISTS", self._app(app).refs(bucket - 1))])
+            known = self._previous[app] = (bucket, bool(there))
+        return known[1]
 
     def _app(self, name: str) -> AppKeys:
         keys = self._apps.get(name)
