@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from .errors import CliError
 from .node import JsonOption
+
+ROUNDS = 15
 
 
 def bench(
@@ -20,19 +21,36 @@ def bench(
     """Measure this installation on this machine.
 
     `codec`: our codec beside smpplib and smpp34 in one run, as ratios (needs the extra: `pip install
-    'todoke[bench]'`). `dispatch`: client, engine, Redis and SMSC as processes of their own; rate, times,
-    CPU and the audit.
+    'todoke[bench]'`); exit 1 if a required ratio is missed. `dispatch`: client, engine, Redis and SMSC as
+    processes of their own; rate, times, CPU and the audit; exit 1 if a promise is broken.
 
     Parameters
     ----------
     what
         codec or dispatch.
     settings
-        Settings of the benchmark as `--name value`; `todoke bench dispatch -- --help` lists them.
+        Settings of the benchmark as `--name value`; `todoke bench WHAT -- --help` lists them.
     """
+    words = [*settings, *(["--json"] if json else [])]
+    if what == "dispatch":
+        from ...bench.dispatch import main
+
+        return main(words)
+    return _codec(words)
+
+
+def _codec(words: list[str]) -> int:
+    import argparse
+
+    from ...bench.codec import MissingContestant, main_codec
+
+    parser = argparse.ArgumentParser(prog="todoke bench codec --", allow_abbrev=False)
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help=f"rounds of every measurement, default {ROUNDS}"
+    )
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(words)
     try:
-        module = import_module(f"todoke.bench.{what}")
-    except ModuleNotFoundError as error:
-        raise CliError(f"bench {what} needs {error.name}: pip install 'todoke[bench]'") from None
-    code: int = module.main([*settings, *(["--json"] if json else [])])
-    return code
+        return main_codec(rounds=given.rounds, json=given.json)
+    except MissingContestant as error:
+        raise CliError(f"{error}: pip install 'todoke[bench]'") from None
