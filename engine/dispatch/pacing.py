@@ -2,7 +2,7 @@
 
 A carrier counts what arrives in any second, not a bucket with bursts: a bucket that allows 500 at once after a quiet
 time and 500 more in the same second breaks a contract of 500. So what was written is remembered in spans of a
-twentieth of a second, a full second plus one span is summed, and no span takes more than its share of the rate: the
+fiftieth of a second, a full second plus one span is summed (2 % of the rate is the price), and no span takes more than its share of the rate: the
 line is even, and a carrier that counts shorter windows than a second is content too.
 """
 
@@ -12,7 +12,7 @@ from collections import deque
 from math import ceil
 from typing import Final
 
-SPANS_PER_SECOND: Final = 20
+SPANS_PER_SECOND: Final = 50
 SPAN_S: Final = 1 / SPANS_PER_SECOND
 UNLIMITED: Final = 1 << 30
 
