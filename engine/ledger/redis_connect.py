@@ -67,6 +67,8 @@ def parse_url(url: str) -> Address:
     (none, optional, required = default), ssl_check_hostname (default yes).
     """
     parts = urlsplit(url)
+    if parts.scheme == "unix" and not parts.path:
+        raise StoreAddressError("unix:// needs the absolute path of a socket")
     if parts.scheme == "unix" and not parts.netloc and not parts.query:
         return Address(path=unquote(parts.path))  # the embedded server's; `import redis` alone takes 0.1 s
     import redis.connection
@@ -82,8 +84,6 @@ def parse_url(url: str) -> Address:
     }
     if found:
         raise StoreAddressError(f"unknown argument {', '.join(sorted(found))}; allowed: db, ssl_*")
-    if parts.scheme == "unix" and not known.get("path"):
-        raise StoreAddressError("unix:// needs the absolute path of a socket")
     return Address(tls=tls, **known)
 
 

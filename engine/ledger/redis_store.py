@@ -108,6 +108,8 @@ class RedisStore:
         while self._idle and self._idle[-1].closed:
             self._idle.pop()
         link = self._idle.pop() if self._idle else await self._waiter()
+        if self._closed:
+            link.abort("the store was closed")
         block: tuple[str | int, ...] = ("BLOCK", max(1, int(timeout_s * 1000))) if timeout_s > 0 else ()
         data = pack(("XREAD", "COUNT", 1, *block, "STREAMS", *streams.keys(), *streams.values()))
         self._waiting.add(link)
@@ -128,8 +130,6 @@ class RedisStore:
     async def close(self) -> None:
         """See `port.Store.close`."""
         self._closed = True
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
         links = [
             *self._waiting,
             *self._idle,
@@ -161,9 +161,7 @@ class RedisStore:
         return link
 
     def pause_s(self, failures: int) -> float:
-        """How long to wait before the next attempt, after so many failures in a row: doubling, with
-        jitter.
-        """
+        """Time until the next attempt, after so many failures in a row: doubling, with jitter."""
         longest_s = min(RECONNECT_MAX_S, RECONNECT_FIRST_S * (1 << min(failures, 16)))
         return longest_s * self._rng.uniform(0.5, 1.0)
 
@@ -180,6 +178,7 @@ class RedisStage:
         self._changed = anyio.Event()  # replaced at every change of `link` and at the end
         self._trying_first = True
         self._ended = False
+        self._keeping = anyio.CancelScope()
         self._watched: Link | None = None  # the link that holds our WATCHes
         self.link: Link | None = None
         self.lost = 0
@@ -248,28 +247,30 @@ class RedisStage:
             watched.forget_watches()
 
     async def keep_connected(self) -> None:
-        """Connect, and connect again whenever the link is lost. Ends only by cancellation."""
+        """Connect, and connect again whenever the link is lost, until `closed`."""
         loop = asyncio.get_running_loop()
         previous: Link | None = None
         failures = 0
-        while True:
-            try:
-                link = await self._store.connect(self._name, previous)
-            except StoreError as error:
-                self._failed(str(error))
-            else:
-                previous = link
-                connected_at = loop.time()
-                self._connected(link)
-                await link.gone.wait()
-                if loop.time() - connected_at > RECONNECT_MAX_S:
-                    failures = 0
-            await anyio.sleep(self._store.pause_s(failures))
-            failures += 1
+        with self._keeping:
+            while True:
+                try:
+                    link = await self._store.connect(self._name, previous)
+                except StoreError as error:
+                    self._failed(str(error))
+                else:
+                    previous = link
+                    connected_at = loop.time()
+                    self._connected(link)
+                    await link.gone.wait()
+                    if loop.time() - connected_at > RECONNECT_MAX_S:
+                        failures = 0
+                await anyio.sleep(self._store.pause_s(failures))
+                failures += 1
 
     def closed(self) -> None:
         """The store was closed: wake whoever waits in `ready`."""
         self._ended = True
+        self._keeping.cancel()  # not the group's own scope: that would cancel whoever entered the store
         self._trying_first = False
         self.last_error = self.last_error or "the store is closed"
         self._tell()
