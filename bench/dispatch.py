@@ -99,8 +99,9 @@ class Run:
         }
         reported_per_s = load.reported / wall_s if wall_s else 0.0
         of_window = None
+        sent_per_s = self._sent_per_s()
         if config.delay_ms and not config.idle:
-            of_window = reported_per_s / (config.binds * config.window / (round_trip["p50"] / 1e3))
+            of_window = sent_per_s / (config.binds * config.window / (round_trip["p50"] / 1e3))
         return DispatchFigures(
             config=config,
             cores=os.cpu_count() or 1,
@@ -112,6 +113,7 @@ class Run:
             fsync_before_ms=fsync_before,
             fsync_beside_ms=fsync_beside,
             round_trip_ms=round_trip,
+            sent_per_s=round(sent_per_s, 1),
             of_window=None if of_window is None else round(of_window, 4),
             hands_ms=self._hands() if config.idle else {},
             ready_s=round(ready_s, 3),
@@ -308,6 +310,13 @@ carriers = ["carrier"]
         for record in read_log(self.directory / "smsc.log"):
             if not (isinstance(record, AcceptedPart) and record.system_id == PROBE_ID):
                 yield record
+
+    def _sent_per_s(self) -> float:
+        times = [record.time for record in self._seen() if isinstance(record, AcceptedPart)]
+        window = self.config.binds * self.config.window
+        if len(times) <= window or times[-1] <= times[0]:
+            return 0.0
+        return (len(times) - window) / (times[-1] - times[0])
 
     def _hands(self) -> dict[str, float]:
         """From the client's submit to the SMSC's log; both read this machine's monotonic clock."""

@@ -92,8 +92,10 @@ class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
     fsync_beside_ms: dict[str, float]
     round_trip_ms: dict[str, float]
     """Of one submit_sm at a time to the same SMSC, before the run."""
+    sent_per_s: float
+    """Parts a second as the SMSC saw them, from the first full window to the last part."""
     of_window: float | None
-    """reported_per_s over binds x window / round trip."""
+    """sent_per_s over binds x window / round trip."""
     hands_ms: dict[str, float]
     """Idle: from submit to the SMSC's hands."""
     ready_s: float
@@ -126,7 +128,8 @@ def table(figures: DispatchFigures) -> str:
     load, memory = figures.load, figures.memory
     lines = [
         f"{load.messages:,} messages, {figures.config.binds} bind(s), window {figures.config.window}",
-        f"rate       {figures.accepted_per_s:,.0f}/s accepted, {figures.reported_per_s:,.0f}/s reported; "
+        f"rate       {figures.accepted_per_s:,.0f}/s accepted, {figures.sent_per_s:,.0f}/s sent, "
+        f"{figures.reported_per_s:,.0f}/s reported; "
         f"saturated: {figures.saturated}",
         f"accept ms  p50 {load.accept_ms.p50:g}  p99 {load.accept_ms.p99:g}  max {load.accept_ms.max:g}",
         f"report ms  p50 {load.report_ms.p50:g}  p99 {load.report_ms.p99:g}  max {load.report_ms.max:g}",
