@@ -215,6 +215,25 @@ def test_a_receipt_text_in_a_message_of_another_esm_class_is_not_covered():
         assert receipt_of(deliver(USUAL % (b"7", b"DELIVRD", b"0", b""), esm_class=esm_class)) is None
 
 
+@pytest.mark.parametrize("field", [b"819012345678", b"0032069000"])
+def test_an_address_beyond_its_limit_is_not_covered(field: bytes):
+    frame = deliver(USUAL % (b"7", b"DELIVRD", b"0", b"")).replace(field, b"1" * 21)
+    assert receipt_of(len(frame).to_bytes(4, "big") + frame[4:]) is None
+
+
+def test_an_sm_length_that_ends_within_the_fields_makes_tlvs_of_the_rest():
+    frame = deliver(USUAL % (b"12345", b"DELIVRD", b"000", b""))
+    at = frame.index(b"id:")
+    # After "id:12" the octets "345 " are the header of an optional parameter of 0x3520 octets.
+    rest = frame[at:].ljust(5 + 4 + 0x3520, b"\0")
+    body = frame[16 : at - 1] + b"\5" + rest
+    whole = (16 + len(body)).to_bytes(4, "big") + frame[4:16] + body
+    receipt = parse_deliver(whole)
+    assert receipt is not None
+    assert receipt.message_id == "12"
+    assert receipt_of(whole) is None
+
+
 words = st.from_regex(rb"\A[0-9A-Za-z.,:_ -]{0,20}\Z") | st.binary(max_size=20)
 some_tlvs = st.lists(
     st.one_of(

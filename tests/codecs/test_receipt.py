@@ -167,6 +167,7 @@ TEXTS = {
         ("1234567890", "expired", "000"),
     ),
     "15 text: at once": (b"id:5 stat:REJECTD text:id:6 stat:DELIVRD", ("5", "rejected", "")),
+    "15 words for a field that is missing": (b"id:5 err:1 text:hi stat:DELIVRD id:6", ("5", "unknown", "1")),
     "16 text cut in a character": (USUAL + b"H\x1b llo \xe3\x81", ("1234567890", "delivered", "000")),
     "16 text with a header's octets": (
         USUAL[:-4] + b"\x05\x00\x03\x07\x02\x01",
@@ -187,6 +188,10 @@ TEXTS = {
     "45 spaces after the colon": (b"id: 5 stat: DELIVRD err: 001", ("5", "delivered", "001")),
     "45 an empty field takes nothing from the next": (b"id:5 stat: err:001", ("5", "unknown", "001")),
     "45 a repeated field": (b"id:5 stat:EXPIRED stat:DELIVRD", ("5", "expired", "")),
+    "45 a repeated field between others": (
+        b"id:5 stat:EXPIRED stat:DELIVRD id:6 err:1",
+        ("5", "expired", "1"),
+    ),
 }
 
 

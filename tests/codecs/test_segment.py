@@ -110,8 +110,14 @@ def test_no_escape_pair_is_torn_at_any_offset(before: int, character: str):
     assert all(units >= 152 for units in cut.units[:-1])
 
 
+# A cluster of most of a part, and a leading consonant before a whole syllable.
+LONG = ["e" + "\u0301" * 50, "\u1100\uac01", "\u1100\u1161\u11a8"]
+
+
 @pytest.mark.parametrize("before", range(60, 70))
-@pytest.mark.parametrize("cluster", ["😀", "が", FAMILY, "🇯🇵", "👍🏽", "각", "\r\n", "葛\U000e0100", "क्ष"])
+@pytest.mark.parametrize(
+    "cluster", ["😀", "が", FAMILY, "🇯🇵", "👍🏽", "각", "\r\n", "葛\U000e0100", "क्ष", *LONG]
+)
 def test_no_cluster_is_torn_at_any_offset(before: int, cluster: str):
     text = "日" * before + cluster * 3 + "日" * 40
     cut = segment(text)
@@ -260,7 +266,7 @@ def test_single_is_the_one_part_of_gsm7(text: str):
 PIECES = st.sampled_from(
     [
         *("日", "a", "€", "😀", FAMILY, "🇯🇵", "🇯", "\r\n", "\r", "\n", "が", "\u0301", "각", "ᄀ"),
-        *("क्ष", "\u200d", "\u0600", "日" * 30, "a" * 70),
+        *("\u1100\uac01", "e" + "\u0301" * 40, "क्ष", "\u200d", "\u0600", "日" * 30, "a" * 70),
     ]
 )
 TEXTS = st.lists(PIECES, max_size=60).map("".join)
