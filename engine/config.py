@@ -95,8 +95,8 @@ class IntakeConfig(_Table, frozen=True, kw_only=True):
     socket: Annotated[str, Meta(min_length=1)] = "run/todoke.sock"
     credit_messages: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     """Messages of one connection in the node's hands before that connection is no longer read."""
-    connections_max: Annotated[int, Meta(ge=1, le=65_536)] = 1_024
-    frame_octets_max: Annotated[int, Meta(ge=4_096, le=67_108_864)] = 1_048_576
+    connections_max: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    frame_octets_max: Annotated[int, Meta(ge=4_096, le=16_777_215)] = 1_048_576
     events_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     """Unacknowledged events of one app; at this many its submits are refused."""
     queue_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 5_000_000
