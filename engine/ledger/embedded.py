@@ -40,6 +40,7 @@ STOP_S_MAX: Final = 20.0
 KILL_S_MAX: Final = 5.0
 LOG_OCTETS_MAX: Final = 1 << 20
 """A longer log is put aside (one is kept) when a server starts."""
+ASK_AGAIN_S: Final = 0.1
 ANSWER_S_MAX: Final = 2.0
 """Time for one answer to a PING, or to be asked to stop."""
 SOCKET_PATH_OCTETS_MAX: Final = 107
@@ -287,11 +288,16 @@ class _Server:
     # Stopping
 
     async def _stop(self) -> None:
-        if await self._ended(0):
-            return
-        await self._ask("SHUTDOWN NOSAVE")
-        if await self._ended(STOP_S_MAX):
-            return
+        deadline = anyio.current_time() + STOP_S_MAX
+        within_s = 0.0
+        while not await self._ended(within_s):
+            if anyio.current_time() > deadline:
+                await self._kill()
+                return
+            await self._ask("SHUTDOWN NOSAVE")
+            within_s = ASK_AGAIN_S  # it may just be starting, and not have listened yet
+
+    async def _kill(self) -> None:
         pid = self._pid()
         _log.warning(
             "embedded server (process %s) does not stop: killing it; what it acknowledged is on disk", pid
