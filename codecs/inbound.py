@@ -30,7 +30,7 @@ class Inbound(msgspec.Struct, frozen=True):
 
 
 def read(message: DeliverSm | DataSm, default_alphabet: str = "gsm7") -> Inbound:
-    """What a subscriber sent. `default_alphabet` ("gsm7", "latin1") is what the SMSC means by data_coding 0."""
+    """What a subscriber sent; `default_alphabet` (gsm7, latin1) is what this SMSC means by 0."""
     data = message.message
     concat = _sar(message)
     if message.esm_class & c.ESM_CLASS_UDHI:
@@ -50,7 +50,7 @@ def alphabet_of(data_coding: int, default_alphabet: str = "gsm7") -> str:
     """One of "gsm7", "latin1", "ucs2", "binary" (SMPP 3.4 section 5.2.19).
 
     0x10-0x1F and 0xC0-0xFF are the GSM data coding scheme passed through (3GPP TS 23.038 section 4): message
-    class, waiting indications. Alphabets without a decoder here (JIS, Cyrillic, Hebrew, KS C 5601) are binary.
+    class, waiting indications. Alphabets without a decoder (JIS, Cyrillic, Hebrew, KS C 5601) are binary.
     """
     if data_coding == c.DATA_CODING_DEFAULT:
         return default_alphabet

@@ -214,9 +214,9 @@ def decode(frame: bytes, *, lenient: bool = False) -> Pdu:
 
     Raises PduError (answer `.command_status`, go on), or FramingError if `frame` is not one PDU. A response
     cannot be answered, so it is read as far as it goes: one without body, or without the NUL at its very end;
-    and if it has a command_status, a body that cannot be read is ignored (section 3.2.1.3). `lenient` reads a
-    PDU whose sm_length is wrong, or whose optional parameters are broken, as if all that follows sm_length
-    were short_message.
+    and if it has a command_status, a body that cannot be read is ignored (section 3.2.1.3).
+    `lenient` reads a PDU whose sm_length is wrong, or whose optional parameters are broken, as if all that
+    follows sm_length were short_message.
     """
     if len(frame) < c.HEADER_OCTETS:
         raise FramingError(c.ESME_RINVCMDLEN, 0, f"{len(frame)} octets are no PDU")
@@ -283,8 +283,8 @@ def _message_and_tlvs(
 def decode_tlvs(data: bytes, at: int = 0, pdu: str = "", sequence_number: int = 0) -> Tlvs:
     """Optional parameters from `at` to the end, known or not, in order, with whatever size they have.
 
-    Raises PduError ESME_RINVTLVSTREAM if 1 to 3 octets are left over, a length overruns, or there are too
-    many.
+    Raises PduError ESME_RINVTLVSTREAM if 1 to 3 octets are left over, a length overruns, or there are over
+    TLVS_MAX.
     """
     tlvs: Tlvs = []
     end = len(data)

@@ -120,7 +120,7 @@ def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt |
     if marked or (receipt.message_id and acknowledges):
         return receipt
     has_tlv_id = bool(_string(pdu.tlv(c.TAG_RECEIPTED_MESSAGE_ID)))
-    return receipt if has_tlv_id or ("id" in found and _looks_like_receipt(found)) else None
+    return receipt if has_tlv_id or _looks_like_receipt(pdu.message, found) else None
 
 
 def build(
@@ -189,8 +189,7 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
 
 # --- the text ---------------------------------------------------------------------------------------------
 
-# The alternatives are told apart by their first letters, and a separator comes first: most octets cost one
-# look.
+# A separator comes first and the alternatives differ in their first letters: most octets cost one look.
 _KEY = re.compile(
     r"[\s,;|\0](id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:", re.IGNORECASE | re.ASCII
 )
@@ -202,10 +201,10 @@ _TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search
 
 
 def _scan(text: str) -> dict[str, str]:
-    """Key -> first word of its value, of everything before the first `text:`. The first of a repeated key
-    counts.
+    """Key -> first word of its value, of everything before the first `text:`.
 
-    A value ends where the next key begins, so an empty one takes nothing from its neighbour.
+    The first of a repeated key counts. A value ends where the next key begins, so an empty one takes nothing
+    from its neighbour.
     """
     found: dict[str, str] = {}
     key = ""
@@ -243,5 +242,11 @@ def _read_text(data: bytes, esm_class: int) -> dict[str, str]:
     return without_id
 
 
-def _looks_like_receipt(found: dict[str, str]) -> bool:
-    return "stat" in found and ("donedate" in found or "submitdate" in found)
+# In ASCII or in UTF-16 of either order.
+_begins_with_id = re.compile(rb"[\s\0]*i\0?d[\s\0]*:", re.IGNORECASE).match
+
+
+def _looks_like_receipt(data: bytes, found: dict[str, str]) -> bool:
+    """Strict, because nothing but the text says so, and a subscriber can write anything."""
+    dated = "donedate" in found or "submitdate" in found
+    return dated and "id" in found and "stat" in found and _begins_with_id(data) is not None

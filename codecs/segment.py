@@ -152,8 +152,7 @@ def single(text: str) -> bytes | None:
 
 
 def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int, bytes, bytes]]:
-    """Per part (esm_class, short_message, optional parameters as octets), ready for
-    `fast.SubmitTemplate.body`.
+    """Per part (esm_class, short_message, optional parameters as octets), as `SubmitTemplate` takes them.
 
     `reference` numbers the message towards its destination: its low 8 bits with "udh8", 16 otherwise. The
     same message with the same reference gives the same octets, which a resent part needs. What does not fit

@@ -320,13 +320,26 @@ def test_a_repeated_tlv_counts_once_the_first():
 def test_25_esm_class_0_and_the_text_of_a_receipt():
     assert brief(parsed(USUAL, esm_class=0)) == ("1234567890", "delivered", "000")
     assert parse_deliver(deliver(USUAL, esm_class=0), by_esm_class_only=True) is None
+    for encoding in ("utf-16-be", "utf-16-le"):
+        text = USUAL.decode().encode(encoding)
+        assert brief(parsed(text, esm_class=0)) == ("1234567890", "delivered", "000")
 
 
 def test_25_esm_class_0_and_the_id_as_tlv():
     assert parsed(b"", (c.TAG_RECEIPTED_MESSAGE_ID, b"7\0"), esm_class=0).message_id == "7"
 
 
-@pytest.mark.parametrize("text", ["hello", "", "id:5 stat:DELIVRD", "my id: 5", "stat:DELIVRD done date:1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "",
+        "id:5 stat:DELIVRD",
+        "my id: 5",
+        "stat:DELIVRD done date:1",
+        "see id:5 stat:DELIVRD done date:2611211001",
+    ],
+)
 def test_a_subscribers_words_are_no_receipt(text: str):
     assert parse_deliver(deliver(text, esm_class=0)) is None
 
