@@ -108,8 +108,6 @@ class RedisStore:
         while self._idle and self._idle[-1].closed:
             self._idle.pop()
         link = self._idle.pop() if self._idle else await self._waiter()
-        if self._closed:
-            link.abort("the store was closed")
         block: tuple[str | int, ...] = ("BLOCK", max(1, int(timeout_s * 1000))) if timeout_s > 0 else ()
         data = pack(("XREAD", "COUNT", 1, *block, "STREAMS", *streams.keys(), *streams.values()))
         self._waiting.add(link)
@@ -158,6 +156,9 @@ class RedisStore:
         link, self.server = await connect(
             self._address, f"todoke:{name}", self._durability, self._call_timeout_s, previous
         )
+        if self._closed:
+            link.abort("the store was closed")
+            raise StoreUnavailable("the store is closed")
         return link
 
     def pause_s(self, failures: int) -> float:

@@ -283,11 +283,6 @@ async def test_a_directory_that_cannot_be_made(short_path: Path) -> None:
             pass
 
 
-def test_the_settings_suit_the_store(server_binary: str) -> None:
-    """What the store demands on connecting is what we configure (the binary is not needed; one run is
-    enough).
-    """
-    from todoke.engine.ledger.redis_connect import SETTINGS_NEEDED
-
+def test_the_settings_are_what_the_store_demands() -> None:
     lines = dict(line.split(" ", 1) for line in embedded.SETTINGS.splitlines() if line and line[0] != "#")
     assert {name: lines[name] for name in SETTINGS_NEEDED} == SETTINGS_NEEDED
