@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import sys
 import tempfile
 import time
@@ -73,7 +74,7 @@ class Run:
         fsync_before = self._fsync.now()
         self._start_smsc()
         round_trip = self._round_trip()
-        ready_s = self._start_engine()
+        ready_s = self._starts()
         start = self._used_memory()
         pids = {"engine": self._engine.pid, "redis": self._server_pid, "smsc": self._smsc.pid}
         for name, pid in pids.items():
@@ -164,6 +165,14 @@ class Run:
                 _one_pdu(connection)
                 taken.append((time.perf_counter() - started) * 1e3)
         return percentiles(taken[1:])
+
+    def _starts(self) -> float:
+        """The median of `starts` starts on an empty ledger; the last one stays."""
+        taken = [self._start_engine()]
+        for _ in range(1, self.config.starts):
+            self._engine.stop()
+            taken.append(self._start_engine())
+        return statistics.median(taken)
 
     def _start_engine(self) -> float:
         """Start it; seconds until every bind is bound."""

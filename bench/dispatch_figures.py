@@ -45,6 +45,8 @@ class DispatchConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The embedded server with it."""
     aof_rewrite: bool = True
     """Rewrite the append-only file in the middle of the run."""
+    starts: int = 1
+    """Start the engine so often on its empty ledger; ready_s is the median."""
     history_s: float = 600.0
     settle_s: float = 0.0
     """Afterwards wait so long, then look what is left in Redis (use with a short history_s)."""
@@ -99,7 +101,7 @@ class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
     hands_ms: dict[str, float]
     """Idle: from submit to the SMSC's hands."""
     ready_s: float
-    """From starting the engine until all its binds are bound."""
+    """From starting the engine, embedded server included, until all its binds are bound."""
     restart_s: float | None
     aof_rewrites: int
     memory: Memory

@@ -13,8 +13,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 def settings(kind: type[T], arguments: list[str], program: str, description: str) -> T:
     """An object of `kind` from --config-json, then `--field-name value` on top of it.
 
-    Lists and objects are given as JSON. Raises msgspec.ValidationError and what `kind` raises for wrong
-    values, SystemExit for wrong flags and for --help.
+    Lists and objects are given as JSON, switches as `--name` or `--no-name`. Raises
+    msgspec.ValidationError and what `kind` raises for wrong values, SystemExit for wrong flags and for
+    --help.
     """
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
     parser.add_argument("--config-json", default="{}", help="all settings at once, as JSON")
@@ -22,7 +23,7 @@ def settings(kind: type[T], arguments: list[str], program: str, description: str
         flag = "--" + field.name.replace("_", "-")
         default = "" if field.default in (msgspec.NODEFAULT, None) else f"default {field.default}"
         if field.type is bool:
-            parser.add_argument(flag, action="store_true", default=None)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=default)
         else:
             parser.add_argument(flag, default=None, help=default)
     given: dict[str, Any] = vars(parser.parse_args(arguments))

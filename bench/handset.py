@@ -104,6 +104,9 @@ class Scenario:
         self._statuses = _Proportions(
             [(command_status_of(key), part) for key, part in config.errors.items()], 0
         )
+        self._binds = _Proportions(
+            [(command_status_of(key), part) for key, part in config.bind_errors.items()], 0
+        )
         self._states = _Proportions(
             [(state_of(key), part) for key, part in config.states.items()], (DELIVERED, b"000")
         )
@@ -132,6 +135,10 @@ class Scenario:
         state, err = self._states.choose(random)
         lost, none, early, doubled, enroute = (part > 0.0 and random() < part for part in self._flags)
         return Fate(0, state, err, None, lost, none, early, doubled, enroute)
+
+    def choose_bind(self) -> int:
+        """The command_status of a bind with good credentials."""
+        return self._binds.choose(self._rng.random)
 
     def _ruled(self, destination: bytes) -> Fate | None:
         for octets in self._suffix_octets:

@@ -403,6 +403,7 @@ def run_load(config: LoadConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Command line words in, exit code out."""
     parser = argparse.ArgumentParser(prog="python -m todoke.bench.load", description="The load client.")
     parser.add_argument("--config-json", required=True, help="a LoadConfig as JSON")
     given = parser.parse_args(arguments)

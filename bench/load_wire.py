@@ -16,6 +16,8 @@ MESSAGES_MAX: Final = 100_000_000
 
 
 class Accepted(msgspec.Struct, gc=False):
+    """One message the node holds."""
+
     ref: str
     message_id: str
     parts: int = 1
@@ -23,12 +25,16 @@ class Accepted(msgspec.Struct, gc=False):
 
 
 class Refused(msgspec.Struct, gc=False):
+    """One it does not."""
+
     index: int
     code: str
     retry_after_s: float | None = None
 
 
 class Answer(msgspec.Struct, gc=False):
+    """The answer to a submit."""
+
     id: int = 0
     accepted: list[Accepted] = []
     refused: list[Refused] = []
@@ -36,6 +42,8 @@ class Answer(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
+    """A report or a correction (of other events only the cursor matters)."""
+
     event: str
     cursor: str
     message_id: str = ""
@@ -45,6 +53,8 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Events(msgspec.Struct, gc=False):
+    """A frame on the subscribed connection: events, or why there are none."""
+
     events: list[Event] | None = None
     error: dict[str, Any] | None = None
 

@@ -227,6 +227,7 @@ def config_of(arguments: list[str]) -> SmscConfig:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Command line words in, exit code out."""
     try:
         config = config_of(sys.argv[1:] if arguments is None else arguments)
         run_smsc(config)

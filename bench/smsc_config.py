@@ -98,6 +98,9 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     inactivity_s: float = 0.0
     enquire_link_s: float = 0.0
 
+    bind_errors: dict[str, float] = {}
+    """command_status -> proportion of binds with good credentials refused so."""
+
     # Answers
     response_delay_s: float = 0.0
     response_jitter_s: float = 0.0
@@ -156,7 +159,7 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("errors", "states"):
+        for name in ("errors", "states", "bind_errors"):
             _check_proportions(name, getattr(self, name))
         for name in _PROPORTIONS:
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -168,7 +171,7 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for name in ("binds_max", "connections_max", "messages_max", "receipt_window_max"):
             if getattr(self, name) < 1:
                 raise ScenarioError(f"{name}: {getattr(self, name)}: must be 1 or more")
-        for key in self.errors:
+        for key in [*self.errors, *self.bind_errors]:
             command_status_of(key)
         for key in self.states:
             state_of(key)

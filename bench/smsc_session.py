@@ -65,6 +65,8 @@ _ALLOWED: Final[dict[int, tuple[State, ...]]] = {
 UNBIND_TIMEOUT_S: Final = 5.0
 MARK_S: Final = 0.1
 """Deliveries within this time share one deadline."""
+ROUNDING_S: Final = 1e-6
+"""A timer may ring so much before its deadline, in floating point: what is due then is due now."""
 SEQUENCE_NUMBER_MAX: Final = 0x7FFFFFFF
 
 
@@ -216,7 +218,9 @@ class EsmeSession:
             return ESME_RINVSYSID
         if not compare_digest(self._config.accounts[account.system_id].encode(), password):
             return ESME_RINVPASWD
-        return ESME_RALYBND if len(account.sessions) >= self._config.binds_max else ESME_ROK
+        if len(account.sessions) >= self._config.binds_max:
+            return ESME_RALYBND
+        return self._core.scenario.choose_bind()
 
     def _data(self, frame: Frame, now: float) -> None:
         assert self.account is not None
@@ -369,13 +373,14 @@ class EsmeSession:
         if self.state == "open":
             self.close("close", now)
             return
-        while self._marks and self._marks[0][1] <= now:
+        due = now + ROUNDING_S
+        while self._marks and self._marks[0][1] <= due:
             self._time_out(self._marks.popleft()[0], now)
         inactivity_s, enquire_link_s = self._config.inactivity_s, self._config.enquire_link_s
-        if inactivity_s and now >= self._heard + inactivity_s:
+        if inactivity_s and due >= self._heard + inactivity_s:
             self.close("close", now)
             return
-        if enquire_link_s and now >= max(self._heard, self._enquired) + enquire_link_s:
+        if enquire_link_s and due >= max(self._heard, self._enquired) + enquire_link_s:
             self._enquired = now
             self._sequence_number = self._sequence_number % SEQUENCE_NUMBER_MAX + 1
             self.answer([HEADER(16, ENQUIRE_LINK, 0, self._sequence_number)])

@@ -20,6 +20,7 @@ def read(*words: str) -> Settings:
 def test_a_flag_a_field() -> None:
     assert read() == Settings()
     assert read("--count", "3", "--some-rate=2.5", "--loud", "--name", "n") == Settings(3, 2.5, True, {}, "n")
+    assert not read("--config-json", '{"loud": true}', "--no-loud").loud
     assert read("--table", '{"a": 0.5}').table == {"a": 0.5}
 
 

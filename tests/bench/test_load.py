@@ -27,6 +27,7 @@ class Node:
         self.texts: list[str] = []
         self.acked = 0
         self.open = 0
+        self.idle = asyncio.Event()
         self.events: list[dict[str, Any]] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.listener: asyncio.StreamWriter | None = None
@@ -34,6 +35,7 @@ class Node:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         self.open += 1
+        self.idle.clear()
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(4), "big")
@@ -42,6 +44,8 @@ class Node:
             pass
         finally:
             self.open -= 1
+            if not self.open:
+                self.idle.set()
             writer.close()
 
     def write(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
@@ -108,8 +112,7 @@ def run(
         result = await load.run()
         load.write_told(tmp_path / "told")
         async with asyncio.timeout(10.0):
-            while node.open:  # what the client wrote last is still being read
-                await asyncio.sleep(0.001)
+            await node.idle.wait()  # what the client wrote last is still being read
         server.close()
         return result, node
 

@@ -11,6 +11,7 @@ from todoke.codecs.constants import (
     ENQUIRE_LINK,
     ENQUIRE_LINK_RESP,
     ESME_RALYBND,
+    ESME_RBINDFAIL,
     ESME_RINVBNDSTS,
     ESME_RINVCMDID,
     ESME_RINVCMDLEN,
@@ -77,6 +78,13 @@ def test_a_bind_too_many_is_refused_and_a_place_becomes_free(world) -> None:
     assert statuses(first.request(Unbind())) == [ESME_ROK]
     assert first.ended == "close"
     assert statuses(smsc.peer().bind()) == [ESME_ROK]
+
+
+def test_binds_refused_by_proportion(world) -> None:
+    smsc = world(bind_errors={"ESME_RBINDFAIL": 0.5}, binds_max=100)
+    counts = Counter(smsc.peer().bind()[0].command_status for _ in range(60))
+    assert 15 < counts[ESME_RBINDFAIL] < 45
+    assert counts[ESME_ROK] == 60 - counts[ESME_RBINDFAIL] == smsc.core.statistics().bound
 
 
 def test_binding_twice_on_one_connection_is_refused(world) -> None:
@@ -529,6 +537,7 @@ def test_a_submit_with_a_broken_tail_is_refused_alone(world) -> None:
     ("fields", "word"),
     [
         ({"errors": {"ESME_NONSENSE": 0.1}}, "ESME_NONSENSE"),
+        ({"bind_errors": {"13": 0.7, "14": 0.7}}, "bind_errors"),
         ({"errors": {"ESME_RSYSERR": 0.6, "0x14": 0.6}}, "errors"),
         ({"states": {"happy": 0.1}}, "happy"),
         ({"states": {"expired:x y": 0.1}}, "err code"),
