@@ -106,6 +106,7 @@ class Engine:
             block_messages={c.name: _block_messages(c) for c in self.config.carrier},
             reference_max={c.name: 255 if c.concat == "udh8" else 65_535 for c in self.config.carrier},
             on_block=self._made,
+            direct={name: carrier.taker for name, carrier in self.carriers.items()},
         )
         accept.queued_messages = await self._queued(stage, carrier_keys)
         for carrier in self.carriers.values():

@@ -574,6 +574,13 @@ class Recorder:
                 work.touch(ahead)
                 self.counts["resolved_late"] += 1
 
+    def reserve(self, parts: int) -> bool:
+        """Count these parts as granted, if the limit allows; the grant is written by the caller."""
+        if self.stopping or parts > 2 * self.windows - self.granted_open:
+            return False
+        self.granted_open += parts
+        return True
+
     # -- grants ----------------------------------------------------------------------------------------
 
     def _grant(self, work: _Turn) -> list[Run]:

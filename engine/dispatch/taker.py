@@ -58,6 +58,10 @@ class Taker:
         self._next_slot = 0
         self._recent: OrderedDict[str, tuple[blocks.Block, list[bytes | None]]] = OrderedDict()
         self._recovered = False
+        self._lanes_empty = False
+        """The last look found every lane empty, and no bell has rung since."""
+        self._offered: set[str] = set()
+        """Blocks being made and taken in one write."""
         self.bell = Bell()
         """Rung when a block was made here, and when less is in hand than could be sent."""
         self._idle = Bell()
@@ -67,6 +71,34 @@ class Taker:
         # The lanes are first in, first out: when there is no room, the new one is the last to be needed.
         if len(self._recent) < RECENT_BLOCKS_MAX:
             self._recent[block.block_id] = (block, payloads)
+        self.bell.ring()
+
+    def offer(self, block: blocks.Block) -> bytes | None:
+        """See DirectTaker: yes, when all lanes were found empty and nothing in hand waits for a grant."""
+        if not (self._recovered and self._lanes_empty) or any(self._outgoing.lanes.values()):
+            return None
+        if not self._recorder.reserve(_parts_of(block)):
+            return None
+        self._offered.add(block.block_id)
+        return b"%d" % (self._next_slot + 1)
+
+    def offered(self, block: blocks.Block, payloads: list[bytes | None], reply: Any, known: bool) -> None:
+        """See DirectTaker."""
+        self._offered.discard(block.block_id)
+        found = _entries([reply])
+        if len(found) == 1 and found[0][1] == block.block_id:
+            run = Run(self._keys, block, found[0][0], self._next_slot + 1, self._clock.monotonic())
+            run.payloads = payloads
+            run.fresh = False
+            run.grant = run.usable = len(block.entries)
+            self._add(run)
+            self._recorder.after_turn()
+            return
+        self._recorder.granted_open -= _parts_of(block)
+        if found or not known:
+            # Another block came first, or the replies are lost: what was taken stands in the pending list.
+            self._recovered = False
+        self._lanes_empty = False
         self.bell.ring()
 
     def wanted(self) -> bool:
@@ -94,8 +126,10 @@ class Taker:
                 if not self.wanted():
                     await self.bell.wait()
                 elif not await self._take():
+                    self._lanes_empty = True
                     self._idle.ring()
                     await self.bell.wait()
+                    self._lanes_empty = False
                 pause_s = 0.02
             except StoreError as error:
                 self._recovered = False
@@ -177,6 +211,8 @@ class Taker:
         for stream_id, block_id, lane in found:
             if block_id is None or block_id in self._outgoing.runs or stream_id in known:
                 continue
+            if block_id in self._offered:
+                continue
             recent = self._recent.pop(block_id, None)
             if recent is not None:
                 run = Run(self._keys, recent[0], stream_id, slot, now)
@@ -208,6 +244,10 @@ class Taker:
     def _add(self, run: Run) -> None:
         run.has_long = any(entry is not None and entry.parts > 1 for entry in run.entries)
         self._outgoing.add(run)
+
+
+def _parts_of(block: blocks.Block) -> int:
+    return sum([entry.parts for entry in block.entries if entry is not None])
 
 
 def _entries(replies: list[Any]) -> list[tuple[bytes, str | None, bytes]]:
