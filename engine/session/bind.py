@@ -46,6 +46,7 @@ from .window import NEVER
 READ_OCTETS_MAX: Final = 65_536
 FLUSH_TIMEOUT_S: Final = 2.0
 """At the end of a session: for the last octets (unbind_resp, generic_nack) to leave."""
+_CLOCK_SLACK_S: Final = 1e-6
 
 _UNFLUSHED: Final = frozenset({CloseReason.LOST, CloseReason.WRITE_STALLED, CloseReason.ABANDONED})
 
@@ -411,8 +412,9 @@ class Bind:
         while not session.closed:
             now = clock.monotonic()
             deadline = session.next_deadline()
-            if deadline <= now:
-                session.handle_tick(now)
+            if deadline <= now + _CLOCK_SLACK_S:
+                # A remainder lost in rounding would never pass on a clock that stands still between events.
+                session.handle_tick(max(now, deadline))
                 self._settle(session)
                 continue
             self._timer_at = deadline

@@ -101,6 +101,7 @@ class Recorder:
         self.told: list[tuple[str, Any]] = []
         self.tokens: dict[Any, str] = {}
         self.bound = 0
+        self.poke: Callable[[], None] = lambda: None
         self.lost: list[str] = []
         self.when_bound: Callable[[Any], None] | None = None
         self.when_responses: Callable[[Any, Any], None] | None = None
@@ -117,37 +118,45 @@ class Recorder:
         self.told.append(("bound", None))
         if self.when_bound is not None:
             self.when_bound(bind)
+        self.poke()
 
     def on_responses(self, bind: Any, items: Any) -> None:
         self._once([item[0] for item in items], "answered")
         self.told.append(("responses", items))
         if self.when_responses is not None:
             self.when_responses(bind, items)
+        self.poke()
 
     def on_late_responses(self, bind: Any, items: Any) -> None:
         self.told.append(("late", items))
+        self.poke()
 
     def on_delivers(self, bind: Any, items: Any) -> None:
         self.told.append(("delivers", items))
         if self.when_delivers is not None:
             self.when_delivers(bind, items)
+        self.poke()
 
     def on_doubt(self, bind: Any, tokens: Any) -> None:
         self._once(tokens, "doubt")
         self.told.append(("doubt", tokens))
+        self.poke()
 
     def on_unsent(self, bind: Any, tokens: Any) -> None:
         self._once(tokens, "unsent")
         self.told.append(("unsent", tokens))
+        self.poke()
 
     def on_lost(self, bind: Any, reason: str) -> None:
         self.lost.append(reason)
         self.told.append(("lost", reason))
+        self.poke()
 
     def on_window(self, bind: Any) -> None:
         self.told.append(("window", None))
         if self.when_window is not None:
             self.when_window(bind)
+        self.poke()
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.session.closed == (self.session.next_deadline() == float("inf"))
 
 
-SessionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SessionMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestSessionMachine = SessionMachine.TestCase
 
 
