@@ -48,7 +48,9 @@ FLUSH_TIMEOUT_S: Final = 2.0
 """At the end of a session: for the last octets (unbind_resp, generic_nack) to leave."""
 _CLOCK_SLACK_S: Final = 1e-6
 
-_UNFLUSHED: Final = frozenset({CloseReason.LOST, CloseReason.WRITE_STALLED, CloseReason.ABANDONED})
+_UNFLUSHED: Final = frozenset(
+    {CloseReason.EOF, CloseReason.LOST, CloseReason.WRITE_STALLED, CloseReason.ABANDONED}
+)
 
 _log = logging.getLogger(__name__)
 
