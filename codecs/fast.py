@@ -13,7 +13,7 @@ from struct import Struct
 from . import constants as c
 from .errors import PduError
 from .pdu import decode_tlvs
-from .receipt import WORDS, Receipt, build
+from .receipt import STATES, WORDS, Receipt, build
 
 _header = Struct(">4I").pack
 _join = b"".join
@@ -150,21 +150,21 @@ def _check_string(field: str, value: bytes, octets_max: int, status: int) -> Non
         raise PduError("submit_sm", field, f"at most {octets_max} octets, none of them NUL", status)
 
 
-_RECEIPT_HEAD = (
+_receipt = re.compile(
     "....\0\0\0\x05........"  # command_length, deliver_sm, command_status, sequence_number
-    "[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0[\x04\x20\x24].."
-)
-_RECEIPT_TEXT = (
-    "....."  # the last of these five octets is sm_length
+    "[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0[\x04\x20\x24]..\0\0....."  # up to sm_length
     "id:([0-9A-Za-z._\\-]{1,64}+) sub:[0-9]{1,3}+ dlvrd:[0-9]{1,3}+ submit date:[0-9]{10,14}+"
     " done date:([0-9]{10,14}+) stat:([A-Z]{1,16}+) err:([0-9A-Za-z]{1,32}+) [Tt]ext:"
-)
-# Nothing but text to the end: without a NUL and within 200 octets no optional parameter can be there, and a
-# wrong sm_length does not matter to `receipt.parse_deliver` either.
-_receipt_alone = re.compile(_RECEIPT_HEAD + "\0\0" + _RECEIPT_TEXT + "[^\0]{0,200}+\\Z", re.DOTALL).match
-_receipt_and_tlvs = re.compile(
-    _RECEIPT_HEAD + "(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0" + _RECEIPT_TEXT, re.DOTALL
+    # If text goes to the end, without a NUL and within 200 octets, no optional parameter can be there, and a
+    # wrong sm_length does not matter to `receipt.parse_deliver` either. Otherwise the last group is set.
+    "[^\0]{0,200}+(.?)",
+    re.DOTALL,
 ).match
+# receipted_message_id, network_error_code and message_state in the order of their tags.
+_usual_tlvs = re.compile(
+    "\0\x1e\0(.)([0-9A-Za-z._\\-]{1,64}+)\0(?:\x04\x23\0\x03([\x01-\x08])(.)(.))?\x04\x27\0\x01(.)",
+    re.DOTALL,
+).fullmatch
 _state_of = WORDS.get
 
 
@@ -174,24 +174,32 @@ def receipt_of(frame: bytes) -> Receipt | None:
     `frame` is one PDU as `framing.split` cuts it. None means "not covered": ask `receipt.parse_deliver`.
     """
     text = frame.decode("latin-1")
-    match = _receipt_alone(text)
-    if match is None:
-        return _receipt_with_tlvs(frame, text)
-    source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
-    return Receipt(
-        message_id, stat, _state_of(stat, "unknown"), err, None, (), source_addr, destination_addr, done_date
-    )
-
-
-def _receipt_with_tlvs(frame: bytes, text: str) -> Receipt | None:
-    match = _receipt_and_tlvs(text)
+    match = _receipt(text)
     if match is None:
         return None
-    source_addr, destination_addr, message_id, done_date, stat, err = match.groups()
+    source_addr, destination_addr, message_id, done_date, stat, err, more = match.groups()
+    if not more:
+        state = _state_of(stat, "unknown")
+        return Receipt(message_id, stat, state, err, None, (), source_addr, destination_addr, done_date)
     start = match.start(3) - 3
     end = start + frame[start - 1]
-    if not match.end() <= end <= len(frame):
+    if not match.end(6) + len(" text:") <= end <= len(frame):
         return None
+    usual = _usual_tlvs(text, end)
+    if usual is not None:
+        length, tlv_id, network, high, low, state_octet = usual.groups()
+        if tlv_id == message_id and len(tlv_id) + 1 == ord(length):
+            return Receipt(
+                message_id,
+                stat,
+                STATES.get(ord(state_octet)) or _state_of(stat, "unknown"),
+                err,
+                (ord(network), ord(high) << 8 | ord(low)) if network else None,
+                (),
+                source_addr,
+                destination_addr,
+                done_date,
+            )
     try:
         tlvs = decode_tlvs(frame, end)
     except PduError:

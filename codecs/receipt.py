@@ -136,7 +136,7 @@ def build(
         elif tag == c.TAG_NETWORK_ERROR_CODE:
             network_error = _network_error(value)
     state = STATES.get(message_state) or WORDS.get(stat, "unknown")
-    differ = tlv_id and text_id and canonical_id(tlv_id) != canonical_id(text_id)
+    differ = tlv_id and text_id and tlv_id != text_id and canonical_id(tlv_id) != canonical_id(text_id)
     return Receipt(
         tlv_id or text_id,
         stat,

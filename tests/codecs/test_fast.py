@@ -196,9 +196,11 @@ def same_receipt(frame: bytes) -> bool:
         deliver(USUAL % (b"0e999f21-7a01-4a4b", b"UNDELIV", b"21b", b"\xe3\x81")),
         deliver(USUAL.replace(b"10", b"1000") % (b"7", b"EXPIRED", b"0", b"id:8 stat:DELIVRD")),
         deliver(USUAL % (b"7", b"WOBBLED", b"0", b""), esm_class=0x20),
+        deliver(USUAL % (b"7", b"DELIVRD", b"0", b""), service_type=b"CMT"),
         deliver(
-            USUAL % (b"7", b"DELIVRD", b"0", b""), validity_period=b"000001000000000R", service_type=b"CMT"
+            USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(0x1E, b"7\0"), (0x423, b"\3\1\2"), (0x427, b"\x63")]
         ),
+        deliver(USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(0x1E, b"8\0"), (0x427, b"\2")]),
         deliver(
             USUAL % (b"7", b"DELIVRD", b"0", b"x"), [(c.TAG_RECEIPTED_MESSAGE_ID, b"7\0"), (0x427, b"\2")]
         ),
@@ -208,6 +210,18 @@ def same_receipt(frame: bytes) -> bool:
 )
 def test_the_usual_shapes_are_covered(frame: bytes):
     assert same_receipt(frame)
+
+
+@pytest.mark.parametrize(
+    ("network_error", "state"),
+    [(b"\3\1\2", b"\5"), (b"034", b"\3"), (b"\0\0\1", b"\0"), (b"\x09\0\1", b"\x63")],
+)
+def test_usual_tlvs_are_read_the_same(network_error: bytes, state: bytes):
+    tlvs = [(0x1E, b"7\0"), (0x423, network_error), (0x427, state)]
+    frame = deliver(USUAL % (b"7", b"DELIVRD", b"0", b"x"), tlvs)
+    assert same_receipt(frame)
+    # A length of the id's TLV that is wrong makes the rest no TLVs at all.
+    assert not same_receipt(frame.replace(b"\0\x1e\0\2", b"\0\x1e\0\3"))
 
 
 def test_a_receipt_text_in_a_message_of_another_esm_class_is_not_covered():
@@ -245,6 +259,11 @@ some_tlvs = st.lists(
     ),
     max_size=4,
 )
+usual_tlvs = st.tuples(
+    st.sampled_from([b"12345\0", b"7\0", b"7"]),
+    st.binary(min_size=3, max_size=3),
+    st.binary(min_size=1, max_size=1),
+).map(lambda values: list(zip((0x1E, 0x423, 0x427), values, strict=True)))
 
 
 @given(words, words, words, st.binary(max_size=60), some_tlvs, st.sampled_from([4, 0x20, 0x24, 0x44, 0]))
@@ -255,11 +274,11 @@ def test_receipts_read_fast_are_read_the_same(
 
 
 @given(
-    st.from_regex(rb"\A[0-9A-Za-z-]{1,20}\Z"),
+    st.from_regex(rb"\A[0-9A-Za-z-]{1,20}\Z") | st.sampled_from([b"7", b"12345"]),
     st.sampled_from([b"DELIVRD", b"UNDELIV", b"ENROUTE"]),
     st.from_regex(rb"\A[0-9a-z]{1,4}\Z"),
     st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"")),
-    some_tlvs,
+    some_tlvs | usual_tlvs,
 )
 def test_usual_receipts_are_covered_and_the_same(
     message_id: bytes, stat: bytes, err: bytes, text: bytes, tlvs: list[tuple[int, bytes]]
@@ -269,7 +288,7 @@ def test_usual_receipts_are_covered_and_the_same(
 
 @given(st.data())
 def test_damaged_receipts_are_read_the_same(data: st.DataObject):
-    tlvs = data.draw(some_tlvs)
+    tlvs = data.draw(some_tlvs | usual_tlvs)
     text = data.draw(st.binary(max_size=5))
     same_receipt(damaged(data, deliver(USUAL % (b"12345", b"DELIVRD", b"000", text), tlvs)))
 

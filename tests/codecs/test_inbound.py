@@ -63,6 +63,19 @@ def test_a_series_in_each_way(concat: Any):
     assert "".join(part.text or "" for part in found) == text
 
 
+def test_a_header_without_a_series_beside_sar_parameters():
+    tlvs = [
+        (c.TAG_SAR_MSG_REF_NUM, b"\0\7"),
+        (c.TAG_SAR_TOTAL_SEGMENTS, b"\2"),
+        (c.TAG_SAR_SEGMENT_SEQNUM, b"\1"),
+    ]
+    ports = b"\x06\x05\x04\x0b\x84\x23\xf0"
+    found = read(deliver(ports + b"hi", esm_class=0x40, tlvs=tlvs))
+    assert (found.text, found.concat) == ("hi", (7, 2, 1))
+    header = udh.concat8(9, 3, 3)
+    assert read(deliver(header + b"hi", esm_class=0x40, tlvs=tlvs)).concat == (9, 3, 3)
+
+
 def test_payload_and_data_sm():
     message = pdu.DataSm(esm_class=0x40, tlvs=[(c.TAG_MESSAGE_PAYLOAD, udh.concat8(1, 2, 2) + b"hi")])
     found = read(message)
