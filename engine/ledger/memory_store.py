@@ -25,7 +25,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from .memory_data import Database, Watch, function_of, words_of
+from .memory_commands import execute, function_of, words_of
+from .memory_data import Database, Watch
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
 
 
@@ -81,7 +82,7 @@ class MemoryStore:
             await anyio.lowlevel.checkpoint()
             while True:
                 self._still(life, [command])
-                if self._live.execute(command, self._now_ms()) is not None:
+                if execute(self._live, command, self._now_ms()) is not None:
                     await self._settle(life, [command])
                     return True
                 await self._changed.wait()
@@ -230,7 +231,7 @@ class MemoryStore:
         for now_ms, commands in self._unsynced[:number]:
             for command in commands:
                 with contextlib.suppress(StoreRefused):
-                    self._disk.execute(command, now_ms)
+                    execute(self._disk, command, now_ms)
         del self._unsynced[:number]
         self._synced += number
 
@@ -335,7 +336,7 @@ def _run_all(db: Database, commands: Sequence[Command]) -> tuple[list[Any], Stor
     first: StoreRefused | None = None
     for command in commands:
         try:
-            replies.append(db.execute(command, db.now_ms))
+            replies.append(execute(db, command, db.now_ms))
         except StoreRefused as refusal:
             first = first or refusal
     return replies, first

@@ -1,15 +1,13 @@
-"""Streams and consumer groups of the memory store. Pure; see memory_data."""
+"""Streams and consumer groups of the memory store. Pure; see memory_commands."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from .memory_data import Database
 from .port import StoreRefused
-
-if TYPE_CHECKING:
-    from .memory_data import Database
 
 Id = tuple[int, int]
 
