@@ -133,7 +133,7 @@ class Taker:
                 pause_s = 0.02
             except StoreError as error:
                 self._recovered = False
-                log.info("%s: taking waits for the message store: %s", self._keys.name, error)
+                log.debug("%s: taking waits for the message store: %s", self._keys.name, error)
                 await anyio.sleep(pause_s)
                 pause_s = min(1.0, pause_s * 2)
 

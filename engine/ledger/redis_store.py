@@ -74,6 +74,8 @@ class RedisStore:
         self._waiting: set[Link] = set()
         self._idle: list[Link] = []
         self._closed = False
+        self._outage: str | None = None
+        """What was last said of an outage; None while all is well."""
         self.server = Server("", "", "")
 
     async def __aenter__(self) -> RedisStore:
@@ -161,6 +163,17 @@ class RedisStore:
             raise StoreUnavailable("the store is closed")
         return link
 
+    def stage_failed(self, name: str, reason: str) -> None:
+        """One line for an outage, not one for each of a dozen connections."""
+        if self._outage != reason:
+            _log.warning("the message store is away (%s): %s; connecting again", name, reason)
+        self._outage = reason
+
+    def stage_came_back(self, name: str) -> None:
+        if self._outage is not None and all(stage.link is not None or stage.ended for stage in self._stages):
+            _log.warning("the message store is back: %d connections", len(self._stages))
+            self._outage = None
+
     def pause_s(self, failures: int) -> float:
         """Time until the next attempt, after so many failures in a row: doubling, with jitter."""
         longest_s = min(RECONNECT_MAX_S, RECONNECT_FIRST_S * (1 << min(failures, 16)))
@@ -178,7 +191,7 @@ class RedisStage:
         self._name = name
         self._changed = anyio.Event()  # replaced at every change of `link` and at the end
         self._trying_first = True
-        self._ended = False
+        self.ended = False
         self._keeping = anyio.CancelScope()
         self._watched: Link | None = None  # the link that holds our WATCHes
         self.link: Link | None = None
@@ -188,7 +201,7 @@ class RedisStage:
     async def ready(self) -> None:
         """See `port.Stage.ready`."""
         while self.link is None:
-            if self._ended:
+            if self.ended:
                 raise StoreUnavailable("the store is closed")
             await self._changed.wait()
 
@@ -270,18 +283,19 @@ class RedisStage:
 
     def closed(self) -> None:
         """The store was closed: wake whoever waits in `ready`."""
-        self._ended = True
+        self.ended = True
         self._keeping.cancel()  # not the group's own scope: that would cancel whoever entered the store
         self._trying_first = False
         self.last_error = self.last_error or "the store is closed"
         self._tell()
 
     def _connected(self, link: Link) -> None:
-        if self.last_error:
-            _log.info("store stage %s: connected again", self._name)
+        failed_before = bool(self.last_error)
         self.last_error = ""
         self._trying_first = False
         self.link = link
+        if failed_before:
+            self._store.stage_came_back(self._name)
         link.on_lost = self._link_lost
         if link.closed:  # it fell between the handshake and here
             self._link_lost("connection lost")
@@ -293,8 +307,8 @@ class RedisStage:
         self._failed(reason)
 
     def _failed(self, reason: str) -> None:
-        if reason != self.last_error and not self._ended:
-            _log.warning("store stage %s: %s", self._name, reason)
+        if reason != self.last_error and not self.ended:
+            self._store.stage_failed(self._name, reason)
         self.last_error = reason
         self._trying_first = False
         self._tell()
