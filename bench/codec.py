@@ -12,7 +12,6 @@ import logging
 import platform
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -21,7 +20,6 @@ import msgspec
 
 from ..codecs import fast, framing, gsm7, receipt, segment
 from ..codecs.pdu import DeliverSm, SubmitSm, decode, encode
-from . import flags
 
 MESSAGES: Final = 200
 SOURCE: Final = "Todoke"
@@ -83,23 +81,10 @@ def run_codec(rounds: int = 15) -> CodecFigures:
     return CodecFigures(platform.python_version(), rounds, versions, lines, all(line.ok for line in lines))
 
 
-class CodecConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a run."""
-
-    rounds: int = 15
-    json: bool = False
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line words in, exit code out: 0 when every required ratio was reached."""
-    try:
-        words = sys.argv[1:] if arguments is None else arguments
-        config = flags.settings(CodecConfig, words, "todoke bench codec --", "Our codec beside others.")
-        figures = run_codec(config.rounds)
-    except (MissingContestant, msgspec.ValidationError) as error:
-        print(f"bench codec: {error}", file=sys.stderr)
-        return 2
-    print(msgspec.json.encode(figures).decode() if config.json else table(figures))
+def main_codec(*, rounds: int = 15, json: bool = False) -> int:
+    """Measure and print; 0 when every required ratio was reached, else 1. Raises `MissingContestant`."""
+    figures = run_codec(rounds)
+    print(msgspec.json.encode(figures).decode() if json else table(figures))
     return 0 if figures.ok else 1
 
 
@@ -141,9 +126,7 @@ def _smpp34() -> Any:
     try:
         import smpp34
     except ImportError as error:
-        raise MissingContestant(
-            f"smpp34 {SMPP34_VERSION} is not installed: pip install 'todoke[bench]'"
-        ) from error
+        raise MissingContestant(f"smpp34 {SMPP34_VERSION} is not installed") from error
     return smpp34
 
 
@@ -152,9 +135,7 @@ def _smpplib() -> tuple[Any, Any, Any]:
     try:
         from smpplib import client, gsm, smpp
     except ImportError as error:
-        raise MissingContestant(
-            f"smpplib {SMPPLIB_VERSION} is not installed: pip install 'todoke[bench]'"
-        ) from error
+        raise MissingContestant(f"smpplib {SMPPLIB_VERSION} is not installed") from error
     logging.getLogger("smpplib.client").setLevel(logging.ERROR)
     return client.Client("127.0.0.1", 0, allow_unknown_opt_params=True), gsm, smpp
 
@@ -358,7 +339,3 @@ def _time(run: Contestant, loops: int) -> float:
 
 def _loops(run: Contestant) -> int:
     return max(1, round(ROUND_S / _time(run, 1)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,9 +2,9 @@
 
     python -m todoke.bench.smsc_cost --messages 300000 --window 1000
 
-One bind, 61 octets of text, receipts at once, the log written. The simulator runs in a process of its own and
-its CPU time is read from /proc; the client sends a quarter of a window at a time. The limit is 6 us at a window
-of 100 or more; below, each wake-up of the loop serves few messages.
+One bind, 61 octets of text, receipts at once, the log written. The simulator runs in a process of its own,
+its CPU time is read from /proc; the client sends a quarter of a window at a time. The limit is 6 us with a
+window of 100 or more; below, each wake-up of the loop serves few messages.
 """
 
 from __future__ import annotations

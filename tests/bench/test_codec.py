@@ -48,13 +48,11 @@ def test_a_ratio_not_reached_is_said() -> None:
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     figures = codec.CodecFigures("3", 3, {}, [codec.Line("w", 1.0, {}, {}, {}, True)], True)
     monkeypatch.setattr(codec, "run_codec", lambda rounds: figures)
-    assert codec.main(["--json", "--rounds", "3"]) == 0
+    assert codec.main_codec(json=True) == 0
     assert msgspec.json.decode(capsys.readouterr().out, type=codec.CodecFigures) == figures
 
 
-def test_a_missing_library_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *arguments: Any, **options: Any) -> Any:
@@ -63,5 +61,5 @@ def test_a_missing_library_is_named(
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert codec.main([]) == 2
-    assert "smpp34 1.5.0 is not installed" in capsys.readouterr().err
+    with pytest.raises(codec.MissingContestant, match=r"smpp34 1\.5\.0"):
+        codec.run_codec(1)
