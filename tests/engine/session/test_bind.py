@@ -254,6 +254,7 @@ async def test_a_bind_that_is_kicked_at_once_settles_down(world: Any) -> None:
 async def test_a_cut_in_mid_window_is_doubt_and_the_bind_comes_back_soon(world: Any) -> None:
     async with anyio.create_task_group() as tasks:
         w = world(tasks, only(c.BIND_TRANSCEIVER, c.UNBIND))
+        w.smsc.refuse = 8
         await w.until(lambda: w.bind.bound)
         await anyio.sleep(15.0)
         w.bind.submit([b"x"] * 3, ["a", "b", "c"])
@@ -574,6 +575,8 @@ async def test_room_again_is_told_once(world: Any) -> None:
         w.bind.submit([b"x"] * 2, ["a", "b"])
         await anyio.sleep(1.0)
         await w.smsc.say(pdu(c.SUBMIT_SM_RESP, 2, b"1\0") + pdu(c.SUBMIT_SM_RESP, 3, b"2\0"))
+        await anyio.sleep(1.0)
+        await w.smsc.say(pdu(c.ENQUIRE_LINK, 1))
         await anyio.sleep(1.0)
         assert [name for name, _ in w.handler.told] == ["bound", "responses", "window"]
         w.bind.submit([b"x"] * 2, ["c", "d"])
