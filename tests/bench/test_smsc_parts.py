@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from todoke.bench.smsc_parts import read_data, read_submit, read_submits
 from todoke.codecs import framing
-from todoke.codecs.constants import ESME_RINVDSTADR, TAG_MESSAGE_PAYLOAD, TAG_SAR_MSG_REF_NUM
+from todoke.codecs.constants import (
+    ESME_RINVDSTADR,
+    ESME_RINVTLVSTREAM,
+    TAG_MESSAGE_PAYLOAD,
+    TAG_SAR_MSG_REF_NUM,
+)
 from todoke.codecs.pdu import DataSm, SubmitSm, encode
 
 octet = st.integers(0, 255)
@@ -56,6 +62,21 @@ def test_garbage_in_a_frame_is_a_part_or_a_refusal(body: bytes) -> None:
 def test_a_part_without_a_destination_is_refused() -> None:
     frames, _ = framing.split(encode(SubmitSm(short_message=b"x"), 3), 70_000)
     assert read_submits(frames) == ([], [(3, ESME_RINVDSTADR)])
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_text_shorter_than_its_length_is_refused(cut: int) -> None:
+    whole = encode(SubmitSm(destination_addr=b"81", short_message=b"hello"), 3)
+    frame = (len(whole) - cut).to_bytes(4, "big") + whole[4:-cut]
+    parts, refused = read_submits([(4, 0, 3, frame)])
+    assert parts == []
+    assert [sequence_number for sequence_number, _ in refused] == [3]
+
+
+def test_half_a_tlv_is_refused() -> None:
+    whole = encode(SubmitSm(destination_addr=b"81", short_message=b"hello"), 3)
+    frame = (len(whole) + 3).to_bytes(4, "big") + whole[4:] + b"\x15\0\0"
+    assert read_submits([(4, 0, 3, frame)]) == ([], [(3, ESME_RINVTLVSTREAM)])
 
 
 def test_data_sm_is_read_as_a_part() -> None:
