@@ -234,15 +234,28 @@ def _xlen(db: Database, args: list[bytes]) -> Any:
 
 def _xrange(db: Database, args: list[bytes]) -> Any:
     low, high = _range(args[1], args[2])
-    count = None
-    if len(args) > 3:
-        if len(args) != 5 or args[3].upper() != b"COUNT":
-            raise StoreRefused("ERR", "syntax error")
-        count = max(0, _number(args[4]))
+    count = _range_count(args)
     stream = _stream(db, args[0])
     if stream is None:
         return []
     return [_entry(stream, id_) for id_ in stream.between(low, high, count)]
+
+
+def _xrevrange(db: Database, args: list[bytes]) -> Any:
+    low, high = _range(args[2], args[1])
+    count = _range_count(args)
+    stream = _stream(db, args[0])
+    if stream is None:
+        return []
+    return [_entry(stream, id_) for id_ in stream.between(low, high, None)[::-1][:count]]
+
+
+def _range_count(args: list[bytes]) -> int | None:
+    if len(args) == 3:
+        return None
+    if len(args) != 5 or args[3].upper() != b"COUNT":
+        raise StoreRefused("ERR", "syntax error")
+    return max(0, _number(args[4]))
 
 
 def _streams(words: Iterator[bytes]) -> list[tuple[bytes, bytes]]:
@@ -414,6 +427,7 @@ STREAM_COMMANDS: Final[dict[str, tuple[Callable[[Database, list[bytes]], Any], i
     "XDEL": (_xdel, 2, 1),
     "XLEN": (_xlen, 1, 0),
     "XRANGE": (_xrange, 3, 1),
+    "XREVRANGE": (_xrevrange, 3, 1),
     "XREAD": (_xread, 3, 1),
     "XGROUP": (_xgroup, 2, 1),
     "XREADGROUP": (_xreadgroup, 6, 1),

@@ -33,7 +33,8 @@ Command = tuple[Argument, ...]
 
 PURE_READS = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSCAN", "LLEN", "LRANGE", "MGET"}
-    | {"PTTL", "TTL", "XLEN", "XPENDING", "XRANGE", "XREAD", "ZCARD", "ZRANGEBYSCORE", "ZSCORE"}
+    | {"PTTL", "TTL", "XLEN", "XPENDING", "XRANGE", "XREAD", "XREVRANGE", "ZCARD"}
+    | {"ZRANGEBYSCORE", "ZSCORE"}
 )
 """The commands of the port that change nothing. XREADGROUP is not one: it moves entries to a pending list."""
 

@@ -123,6 +123,7 @@ COMMANDS = st.one_of(
     command("XDEL", stream, some(known_id)),
     command("XTRIM", stream, st.sampled_from([("MINID", "2-0"), ("MINID", "=", "3"), ("MAXLEN", 1)])),
     command("XRANGE", stream, bound, bound, optional_count),
+    command("XREVRANGE", stream, bound, bound, optional_count),
     command("XREAD", optional_count, "STREAMS", stream, known_id),
     command("XREAD", "COUNT", 1, "STREAMS", "x1", "x2", known_id, known_id),
     command("NOSUCH", word),
