@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...codecs import segment, smpp_time
+from ...codecs.errors import TextError
 from ...codecs.fast import SubmitTemplate
 from ..carrier_rules import build_carrier_rules
 from ..config import CarrierConfig
@@ -82,13 +83,14 @@ class BodyMaker:
         validity = smpp_time.relative(min(seconds, VALIDITY_LONGEST_S)) if seconds else b""
         segmented = self.segmented(entry)
         fields = segment.fields(segmented, self.rules, entry.reference)
+        if len(fields) != entry.parts:
+            # Part of it may be on handsets already, and the app was told how many parts: neither cut anew nor cut short.
+            detail = f"accepted as {entry.parts} parts, {len(fields)} by the rules of today"
+            raise TextError("text", "too_long", detail)
         to = entry.to.encode()
         wanted = pending_parts(entry)
         bodies: dict[int, bytes] = {}
         for part in wanted:
-            if part < len(fields):
-                esm_class, short_message, tlvs = fields[part]
-                bodies[part] = template.body(
-                    to, segmented.data_coding, short_message, esm_class, validity, tlvs
-                )
+            esm_class, short_message, tlvs = fields[part]
+            bodies[part] = template.body(to, segmented.data_coding, short_message, esm_class, validity, tlvs)
         return bodies

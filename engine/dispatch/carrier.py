@@ -103,7 +103,9 @@ class Carrier:
         self.recorder.on_orphans = self.receipts.look_for
         self.recorder.on_due = self.due.notice
         self.receipts.on_due = self.due.notice
-        self.due.on_released = self.taker.bell.ring
+        self.due.on_released = self.taker.queued
+        self.due.on_parked = self.receipts.look_for
+        self.due.applying = self.receipts.applying
         self.receiving_only: list[Bind] = []
         self.binds = self._make_binds(config, connect, clock, rng)
         self._bound: set[str] = set()
@@ -130,6 +132,8 @@ class Carrier:
             return
         self.outgoing.binds.append(bind)
         self._windows_changed()
+        # What was granted before the bind was up needs no grant, nor an answer, to leave now.
+        self._pump()
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
         self.recorder.answered(items)
@@ -150,7 +154,9 @@ class Carrier:
 
     def on_lost(self, bind: Bind, reason: str) -> None:
         self._bound.discard(bind.name)
-        self.outgoing.lost(bind)
+        unwritten = self.outgoing.lost(bind)
+        if unwritten:
+            self.on_unsent(bind, unwritten)
         self._windows_changed()
 
     def on_window(self, bind: Bind) -> None:

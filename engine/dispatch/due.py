@@ -3,7 +3,8 @@
 One task sleeps until the next deadline of `{c}:due`. A release is guarded by the block's journal (watched, then
 written), so that of two processes only one puts a block into a lane. Finishing forgets what ended more than
 `history_s` ago: body entries, journal facts, index fields; a block with a few survivors is rewritten in place, so one
-missing receipt does not pin five hundred messages.
+missing receipt does not pin five hundred messages. What finishing changes in the index beside removing what is over
+(receipts that never came, ids that several messages share) is done while the receipt stage stands still.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from ..clock import Clock
 from ..config import CarrierConfig
 from ..ledger import blocks
 from ..ledger.accept import finish_member
-from ..ledger.durable import Applied, DurableStage
+from ..ledger.durable import DurableStage
 from ..ledger.events import publish
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import (
+    MANY,
     all_over,
     candidates,
     decode_parked,
@@ -45,6 +47,8 @@ RECHECK_MIN_S: Final = 1.0
 HDEL_CHUNK: Final = 4_000
 ORPHAN_SCAN_COUNT: Final = 500
 ORPHAN_SWEEP_S: Final = 300.0
+JOURNAL_RECORDS_MAX: Final = 64
+"""A finished block's journal with more records than this is written anew as one."""
 
 
 class DueStage:
@@ -61,7 +65,11 @@ class DueStage:
         self._next_ms: float = 0
         self._bell = Bell()
         self._sweep_at_ms = 0
+        self.applying = anyio.Lock()
+        """Held while receipts are applied to the index."""
         self.on_released: Callable[[], None] = lambda: None
+        self.on_parked: Callable[[list[bytes]], None] = lambda keys: None
+        """Called with ids under which receipts are parked: their message may have come meanwhile."""
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.forgotten = 0
 
@@ -83,6 +91,8 @@ class DueStage:
             except StoreError as error:
                 log.info("%s: due work waits for the message store: %s", self._config.name, error)
                 await anyio.sleep(ERROR_PAUSE_S)
+                # What this turn did not get to is still due.
+                self._next_ms = 0
 
     async def _turn(self, now_ms: int) -> None:
         self._next_ms = float("inf")
@@ -108,6 +118,7 @@ class DueStage:
         if now_ms >= self._sweep_at_ms:
             self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)
             await self._sweep_orphans(now_ms // 1000)
+        self.notice(self._sweep_at_ms)
         if len(found) == DUE_AT_ONCE_MAX:
             self.notice(now_ms)
 
@@ -118,37 +129,60 @@ class DueStage:
             await self._stage.unwatch()
             return
         mark = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1))
-        await self._stage.commit(
+        replies = await self._stage.commit(
             [
                 ("ZREM", self._keys.due, member),
                 ("RPUSHX", journal, mark),
                 ("XADD", self._keys.lanes[lane], "*", b"b", block_id),
             ]
         )
+        if replies is None:
+            # A cancellation or a late answer was written meanwhile.
+            self.notice(0)
 
     # -- the end of a block ----------------------------------------------------------------------------
 
     async def _finish(self, member: bytes, block_id: str, now_ms: int) -> None:
         """Forget what of this block is over; look again later if anything is not."""
-        keys = self._keys
-        journal = keys.journal(block_id)
-        (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], (journal, keys.receipts_version))
+        journal = self._keys.journal(block_id)
+        (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], (journal,))
         if await self._finish_plain(member, block_id, records, now_ms):
             return
+        look = await self._look(member, block_id, records, now_ms)
+        if look is None:
+            return
+        if not (look.overdue or look.shared):
+            await self._finish_looked(look, member, now_ms)
+            return
+        await self._stage.unwatch()
+        async with self.applying:
+            watched = (journal, self._keys.receipts_version)
+            (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], watched)
+            look = await self._look(member, block_id, records, now_ms)
+            if look is not None:
+                await self._finish_looked(look, member, now_ms)
+
+    async def _look(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> _Look | None:
+        """Read what there is of a block; None: it is gone, and its member with it."""
+        keys = self._keys
         (body,) = await self._stage.read([("GET", keys.block(block_id))])
         if body is None:
-            await self._stage.commit([("ZREM", keys.due, member), ("UNLINK", journal)])
-            return
+            await self._stage.commit([("ZREM", keys.due, member), ("UNLINK", keys.journal(block_id))])
+            return None
         block = blocks.decode_block(body)
         progress = blocks.fold(records)
-        ids = [index_key(raw.encode("latin-1")) for raw in progress.sent.values() if raw]
+        ids = list(dict.fromkeys(index_key(raw.encode("latin-1")) for raw in progress.sent.values() if raw))
         values: list[bytes | None] = []
         if ids:
             (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
         index = dict(zip(ids, values, strict=True))
-        look = _Look(self._config, block, progress, index, now_ms, await self._alive_elsewhere(progress))
+        elsewhere = await self._alive_elsewhere(block, progress)
+        return _Look(self._config, block, progress, index, now_ms, elsewhere, len(records))
+
+    async def _finish_looked(self, look: _Look, member: bytes, now_ms: int) -> None:
+        keys = self._keys
         batch = Batch(self._config.name, now_ms, self._config.multipart_receipts == "one")
-        await self._time_out(look, batch)
+        await self._time_out(look, batch, now_ms // 1000)
         commands: list[tuple[Any, ...]] = []
         if batch.changed:
             commands.append(("HSET", keys.receipts, *[e for pair in batch.changed.items() for e in pair]))
@@ -163,9 +197,8 @@ class DueStage:
         if replies is None:
             self.notice(now_ms)
             return
-        if not isinstance(replies, Applied):
-            for app, told in batch.events.items():
-                self.on_events(app, len(told))
+        for app, told in batch.events.items():
+            self.on_events(app, len(told))
         self.forgotten += len(look.over)
         if look.next_ms:
             self.notice(look.next_ms)
@@ -194,9 +227,17 @@ class DueStage:
             self.forgotten += len(ids)
         return True
 
-    async def _alive_elsewhere(self, progress: blocks.Progress) -> set[int]:
-        """Entries that went on in another block which is still kept: their way there must stay readable."""
-        moved = [(position, where) for position, (kind, _, where) in progress.ended.items() if kind == blocks.MOVED]
+    async def _alive_elsewhere(self, block: blocks.Block, progress: blocks.Progress) -> set[int]:
+        """Entries accepted here that went on in another block which is still kept: the way there must stay readable.
+
+        (Where they were in between is in nobody's way: the first block's journal always names the last place.)
+        """
+        moved = [
+            (position, where)
+            for position, (kind, _, where) in progress.ended.items()
+            if kind == blocks.MOVED and (entry := block.entries[position]) is not None
+            and (entry.extra is None or not entry.extra.message_id)
+        ]
         if not moved:
             return set()
         asked: list[tuple[Any, ...]] = []
@@ -206,9 +247,9 @@ class DueStage:
         replies = await self._stage.read(asked)
         return {position for (position, _), there in zip(moved, replies, strict=True) if there}
 
-    async def _time_out(self, look: _Look, batch: Batch) -> None:
+    async def _time_out(self, look: _Look, batch: Batch, now_s: int) -> None:
         for key, value in look.overdue.items():
-            batch.time_out(key, value)
+            batch.time_out(key, value, now_s - int(self._config.receipt_timeout_s))
         if batch.long:
             names = list({batch.message_id(origin) for origin, _, _ in batch.long})
             (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
@@ -218,21 +259,27 @@ class DueStage:
     # -- orphans -----------------------------------------------------------------------------------------
 
     async def _sweep_orphans(self, now_s: int) -> None:
-        """Forget receipts that found no message within orphan_ttl_s."""
+        """Forget receipts that found no message within orphan_ttl_s; look once more for the others' messages.
+
+        The second is for the moment between the index and the orphans in which a process may have died.
+        """
         cursor: bytes | int = 0
+        oldest = now_s - self._config.orphan_ttl_s
         while True:
             ((cursor, pairs),) = await self._stage.read(
-                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)]
+                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)], (self._keys.orphans,)
             )
-            oldest = now_s - self._config.orphan_ttl_s
-            gone = [
-                key
-                for key, value in zip(pairs[::2], pairs[1::2], strict=True)
-                if all(parked.came_s < oldest for parked in decode_parked(value))
-            ]
-            if gone:
+            gone: list[bytes] = []
+            kept: list[bytes] = []
+            for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+                old = all(parked.came_s <= oldest for parked in decode_parked(value))
+                (gone if old else kept).append(key)
+            if not gone:
+                await self._stage.unwatch()
+            elif await self._stage.commit([("HDEL", self._keys.orphans, *gone)]) is not None:
                 log.warning("%s: %d receipts never found their message", self._config.name, len(gone))
-                await self._stage.commit([("HDEL", self._keys.orphans, *gone)])
+            if kept:
+                self.on_parked(kept)
             if int(cursor) == 0:
                 return
 
@@ -248,12 +295,16 @@ class _Look:
         index: dict[bytes, bytes | None],
         now_ms: int,
         alive_elsewhere: set[int],
+        records: int,
     ) -> None:
         self.block = block
         self.progress = progress
         self.over: list[int] = []
         self.overdue: dict[bytes, bytes] = {}
         self.next_ms = 0
+        self.shared = any(value is not None and value[0] == MANY for value in index.values())
+        """Other messages have the same message_id as one of these."""
+        self._records = records
         self._index = index
         now_s = now_ms // 1000
         history_s = config.history_s
@@ -299,16 +350,15 @@ class _Look:
         over = set(self.over)
         gone: list[bytes] = []
         kept: list[bytes] = []
-        for position in self.over:
-            for key in self._by_entry.get(position, ()):
-                value = self._index.get(key)
-                if value is None:
-                    continue
-                others = [each for each in candidates(value) if not _is_of(each, block.block_id, position)]
-                if others:
-                    kept += [key, joined(others)]
-                else:
-                    gone.append(key)
+        for key in dict.fromkeys(key for position in self.over for key in self._by_entry.get(position, ())):
+            value = self._index.get(key)
+            if value is None:
+                continue
+            others = [each for each in candidates(value) if not self._is_over(each, over)]
+            if not others:
+                gone.append(key)
+            elif len(others) < len(candidates(value)):
+                kept += [key, joined(others)]
         for start in range(0, len(gone), HDEL_CHUNK):
             commands.append(("HDEL", keys.receipts, *gone[start : start + HDEL_CHUNK]))
         if kept:
@@ -316,7 +366,7 @@ class _Look:
         tables = [
             blocks.message_id(keys.name, block.block_id, position, block.entries[position])
             for position in self.over
-            if (entry := block.entries[position]) is not None and entry.parts > 1 and not self._moved(position)
+            if self._had_table(position) and not self._moved(position)
         ]
         if tables:
             commands.append(("HDEL", keys.multi, *tables))
@@ -325,7 +375,7 @@ class _Look:
             commands += [("ZREM", keys.due, member), ("UNLINK", keys.block(block.block_id), journal)]
             return commands
         commands.append(("ZADD", keys.due, self.next_ms, finish_member(block.block_id)))
-        if self.over:
+        if self.over or self._records > JOURNAL_RECORDS_MAX:
             block.entries = [None if position in over else entry for position, entry in enumerate(block.entries)]
             sent = {key: raw for key, raw in self.progress.sent.items() if key[0] not in over}
             record = blocks.Record(
@@ -343,6 +393,14 @@ class _Look:
                 ("RPUSH", journal, blocks.encode(record)),
             ]
         return commands
+
+    def _is_over(self, value: bytes, over: set[int]) -> bool:
+        origin = origin_of(value)
+        return origin.block_id == self.block.block_id and origin.index in over
+
+    def _had_table(self, position: int) -> bool:
+        entry = self.block.entries[position]
+        return entry is not None and (entry.parts > 1 or (entry.extra is not None and entry.extra.doubled))
 
     def _moved(self, position: int) -> bool:
         end = self.progress.ended.get(position)

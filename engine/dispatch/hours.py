@@ -15,6 +15,8 @@ from ..messages import Window
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NEVER_MS: Final = 1 << 60
+VALIDITY_LEAST_MS: Final = 1_000
+"""The shortest validity_period: a message with less time than this is not sent."""
 
 
 @lru_cache(maxsize=64)
@@ -50,6 +52,14 @@ def span(window: Window, now_ms: int) -> tuple[int, int]:
         if closes_ms > now_ms:
             return int(start.timestamp() * 1000), closes_ms
     return NEVER_MS, NEVER_MS
+
+
+def next_moment(window: Window, now_ms: int) -> int:
+    """The first moment from now on at which there is time enough to send: `now_ms` itself if that is now."""
+    opens_ms, closes_ms = span(window, now_ms)
+    if closes_ms - now_ms < VALIDITY_LEAST_MS:
+        opens_ms = span(window, closes_ms)[0]
+    return max(opens_ms, now_ms)
 
 
 def validity_s(expires_ms: int, window: Window | None, now_ms: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from ...codecs import segment
-from ...codecs.errors import TextError
+from ...codecs.errors import CodecError
 from ..clock import Clock
 from ..ledger import blocks
 from ..ledger.keys import LANES
@@ -53,8 +53,6 @@ class Outgoing:
         self.lanes: dict[str, deque[Run]] = {lane: deque() for lane in LANES}
         self.binds: list[SendingBind] = []
         """Binds that may send, in the order in which the next part is offered."""
-        self.waiting_long: deque[LongMessage] = deque()
-        """Messages in parts whose bind was lost: they go on over another one."""
         self.begun_long: dict[str, deque[LongMessage]] = {}
         self.skips: list[tuple[Run, int, int, int]] = []
         """run, index, kind (or NOT_NOW), when it may be sent (ms): for the recorder."""
@@ -66,6 +64,11 @@ class Outgoing:
         self.stopping = False
         """A clean stop: only messages already begun go on."""
         self._on_skip = on_skip
+
+    def hold(self, until: float) -> None:
+        """Nothing leaves before that moment (monotonic seconds) if the account has a rate."""
+        if self.pacer.rate:
+            self.paused_until = max(self.paused_until, until)
 
     def add(self, run: Run) -> None:
         """A block was taken: its entries wait for a grant."""
@@ -113,22 +116,22 @@ class Outgoing:
         if self.skips:
             self._on_skip()
 
-    def lost(self, bind: SendingBind) -> None:
-        """A bind may not send any more; begun messages go on over another."""
+    def lost(self, bind: SendingBind) -> list[Token]:
+        """A bind may not send any more. Returns a part that was not written of each message it had begun: the rest of
+        such a message is decided on anew, because its time may be over when a bind is back.
+        """
         if bind in self.binds:
             self.binds.remove(bind)
-        begun = self.begun_long.pop(bind.name, None)
-        if begun:
-            self.waiting_long.extend(begun)
+        begun = self.begun_long.pop(bind.name, ())
+        return [(message.run, message.index, message.todo[0]) for message in begun if message.todo]
 
     def has_begun(self) -> bool:
         """Messages in parts of which some are still to be written."""
-        return bool(self.waiting_long) or any(self.begun_long.values())
+        return any(message.todo for begun in self.begun_long.values() for message in begun)
 
     def _has_usable(self) -> bool:
         return (
             any(run.next < run.usable for lane in self.lanes.values() for run in lane)
-            or bool(self.waiting_long)
             or any(self.begun_long.values())
         )
 
@@ -139,10 +142,6 @@ class Outgoing:
         begun = self.begun_long.get(bind.name)
         if begun:
             count -= self._continue_long(begun, count, bodies, tokens)
-        while self.waiting_long and count > 0:
-            moved = self.begun_long.setdefault(bind.name, deque())
-            moved.append(self.waiting_long.popleft())
-            count -= self._continue_long(moved, count, bodies, tokens)
         if self.stopping:
             return
         for lane in LANES:
@@ -212,19 +211,19 @@ class Outgoing:
         now_ms: int,
     ) -> int:
         """Anything that is not one plain part. Returns how many parts were collected."""
-        if entry.expires_ms and entry.expires_ms <= now_ms:
+        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
             self.skips.append((run, index, blocks.EXPIRED, 0))
             return 0
         window = entry.extra.window if entry.extra is not None else None
         if window is not None:
-            opens_ms, _ = hours.span(window, now_ms)
+            opens_ms = hours.next_moment(window, now_ms)
             if opens_ms > now_ms:
                 self.skips.append((run, index, NOT_NOW, opens_ms))
                 return 0
         try:
             made = self.maker.bodies(entry, now_ms)
-        except TextError as error:
-            log.error("%s entry %d no longer fits the carrier's rules: %s", run.block_id, index, error.code)
+        except CodecError as error:
+            log.error("%s entry %d no longer fits the carrier's rules: %s", run.block_id, index, error)
             made = {}
         if not made:
             self.skips.append((run, index, blocks.FAILED, 0))
@@ -247,7 +246,9 @@ class Outgoing:
         while begun and sent < count:
             message = begun[0]
             if message.failed:
-                message.todo.clear()
+                # The recorder decides on what is left of it.
+                begun.popleft()
+                continue
             while message.todo and sent < count:
                 part = message.todo.pop(0)
                 bodies.append(message.bodies[part])

@@ -121,7 +121,7 @@ class Preparer:
                 last = batchlet
             batchlet.places.append(place)
             batchlet.entries.append(
-                Entry(to, valid.sender or carrier.sender, text or "", ref, parts, valid.expires_ms, 0, extra)
+                Entry(to, valid.sender, text or "", ref, parts, valid.expires_ms, 0, extra)
             )
             batchlet.payloads.append(payload)
             if parts > 1:

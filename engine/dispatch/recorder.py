@@ -82,6 +82,9 @@ class Recorder:
         self._ended_runs: list[Run] = []
         """Runs found to have nothing left to send: their end is still to be recorded."""
         self._moved_doubts: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
+        """Where a message in doubt was -> where its copy is."""
+        self._open_copies: dict[str, set[int]] = {}
+        """Blocks with such copies that are not closed yet, and the copies in them that have ended already."""
         self.bell = Bell()
         self.granted_open = 0
         """Parts granted and without a recorded outcome, over all runs."""
@@ -160,6 +163,8 @@ class Recorder:
             self.bell.ring()
         else:
             self._answers = []
+        if self._late and self._doubts:
+            answers = [*answers, *self._answered_after_all()]
         ended, self._ended_runs = self._ended_runs, []
         for run in ended:
             work.touch(run)
@@ -175,25 +180,30 @@ class Recorder:
             late, self._late = self._late, []
             self._take_late(work, late)
         cancelled = self._take_cancels(work)
-        fresh = [run for lane in self._outgoing.lanes.values() for run in lane if run.fresh]
         raised = self._grant(work)
-        if not (work.dirty or work.commands or work.events or work.rx or work.later or fresh):
+        # A journal is read in the very step that grants for the first time: a cancellation is in it, or finds it changed.
+        fresh = [run for run in raised if run.fresh]
+        if not (work.dirty or work.commands or work.events or work.rx or work.later):
             for done, result in cancelled:
                 done(result)
             return
         closed, replies, reads = await self._write(work, fresh)
         self.granted_open -= work.resolved_parts
+        for run, position in reads:
+            if isinstance(replies, Applied):
+                await self._look_again(run)
+            else:
+                self._first_look(run, replies[position])
         for run in raised:
             run.usable = run.grant
-        for run, position in reads:
-            self._first_look(run, None if isinstance(replies, Applied) else replies[position])
-        if isinstance(replies, Applied):
-            for run, _ in reads:
-                await self._look_again(run)
         for run in closed:
+            # Nothing of it may be granted again, nor the run closed a second time.
+            run.next = run.grant = run.usable = len(run.entries)
             self._outgoing.runs.pop(run.block_id, None)
-        if closed:
-            self.on_closed(sum(len(run.entries) for run in closed))
+            self._open_copies.pop(run.block_id, None)
+        if closed or work.later:
+            moved = sum(len(items) for items in work.later.values())
+            self.on_closed(sum(len(run.entries) for run in closed) - moved)
         for app, told in work.events.items():
             self.on_events(app, len(told))
         for at_ms in work.due_times:
@@ -202,7 +212,7 @@ class Recorder:
             done(result)
         if work.rx:
             await self._after_index(work, replies)
-        if raised or reads:
+        if raised:
             self.after_turn()
         if self._grants_wanted or self._outgoing.skips:
             self.bell.ring()
@@ -215,6 +225,9 @@ class Recorder:
         reads: list[tuple[Run, int]] = []
         if work.rx:
             ids = work.rx[::2]
+            if len(set(ids)) < len(ids):
+                work.rx = _merged(work.rx)
+                ids = work.rx[::2]
             commands.append(("HMGET", self._keys.receipts, *ids))
             commands.append(("HSET", self._keys.receipts, *work.rx))
             commands.append(("EXISTS", self._keys.orphans))
@@ -253,7 +266,7 @@ class Recorder:
             for position, old in enumerate(before):
                 if old is not None:
                     new = work.rx[2 * position + 1]
-                    repeated += [ids[position], joined([*candidates(old), new])]
+                    repeated += [ids[position], joined([*candidates(old), *candidates(new)])]
             await self._stage.commit_surely([("HSET", self._keys.receipts, *repeated)])
         if replies[2]:
             self.on_orphans(list(ids))
@@ -265,6 +278,7 @@ class Recorder:
         head = b"0" + (work.now_ms // 1000).to_bytes(4, "big")
         rx = work.rx
         encode = _encode
+        refused = self.counts["refused"]
         for token, _command_id, command_status, message_id, _sequence in answers:
             run, index, part = token
             entry = run.entries[index]
@@ -309,7 +323,7 @@ class Recorder:
                 if not message_id:
                     run.long[index].nameless = True
                 self._long_part_done(work, run, index, part, OK)
-        self.counts["sent"] += len(answers)
+        self.counts["sent"] += len(answers) - (self.counts["refused"] - refused)
 
     def _part_failed(self, work: _Turn, run: Run, index: int, part: int, outcome: int) -> None:
         """A part was refused (command_status) or is in doubt (IN_DOUBT)."""
@@ -336,13 +350,15 @@ class Recorder:
             run.open -= 1
             if entry.extra is not None and not entry.extra.receipt:
                 self._tell(work, run, index, entry, "sent")
-            elif message.nameless:
+            elif message.nameless or (entry.extra is not None and entry.extra.nameless):
                 self._close_table(work, run, index, entry)
                 self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
             return
         unsent = [each for each in message.bodies if each in message.todo or each in message.failed]
         work.resolved_parts += len(unsent)
         message.todo.clear()
+        if message.nameless:
+            entry.extra = msgspec.structs.replace(entry.extra or Extra(), nameless=True)
         self._decide(work, run, index, entry, message.failed, sorted(unsent))
 
     def _decide(
@@ -353,13 +369,14 @@ class Recorder:
         statuses = [status for status in failed.values() if status != IN_DOUBT]
         doubt = len(statuses) < len(failed)
         worst: retry.Decision | None = None
+        last_status = 0
         for status in statuses:
             decision = retry.decide(status, extra.attempts, self._config.max_attempts, self._rng.random())
             if status == 0x58:
                 self._throttled()
             if worst is None or (worst.after_s is not None and (decision.after_s is None or decision.after_s > worst.after_s)):
                 worst = decision
-        last_status = statuses[-1] if statuses else 0
+                last_status = status
         if worst is not None and worst.after_s is None:
             whole = entry.parts == 1 or pending is None or len(pending) == entry.parts
             if worst.elsewhere and whole and not doubt and not extra.doubled:
@@ -371,14 +388,18 @@ class Recorder:
             self._fail(work, run, index, entry, worst.status_class, last_status)
             return
         after_s = 0.0 if worst is None or worst.after_s is None else worst.after_s
-        if doubt:
-            policy = self._config.in_doubt
-            if policy == "never":
-                self._end(work, run, index, blocks.ABANDONED, 0)
-                self._tell(work, run, index, entry, "unknown", ("in_doubt", None, None))
-                return
-            if policy != "resend":
-                after_s = max(after_s, self._config.hold_s)
+        if doubt and self._config.in_doubt != "resend":
+            after_s = max(after_s, self._config.hold_s)
+        first_ms = extra.first_ms or work.now_ms
+        too_late = work.now_ms + after_s * 1000 - first_ms > self._config.retry_horizon_s * 1000
+        if doubt and (too_late or self._config.in_doubt == "never"):
+            self._end(work, run, index, blocks.ABANDONED, 0)
+            self._close_table(work, run, index, entry)
+            self._tell(work, run, index, entry, "unknown", ("in_doubt", None, None))
+            return
+        if too_late and worst is not None:
+            self._fail(work, run, index, entry, worst.status_class, last_status)
+            return
         self.counts["retried"] += 1
         again = msgspec.structs.replace(
             extra,
@@ -386,6 +407,7 @@ class Recorder:
             attempts=extra.attempts + (1 if worst is not None and worst.burns else 0),
             pending=pending if entry.parts > 1 else None,
             doubled=extra.doubled or doubt,
+            first_ms=first_ms,
             last_status=last_status,
             accepted_ms=extra.accepted_ms or run.block.accepted_ms,
         )
@@ -443,12 +465,18 @@ class Recorder:
                 if at_ms and carrier == self._config.name:
                     work.due_times.append(at_ms)
                 for position, (run, index, moved, command_status) in enumerate(chunk):
-                    self._end(work, run, index, blocks.MOVED, command_status, f"{carrier}.{block_id}.{position}")
+                    place = f"{carrier}.{block_id}.{position}"
+                    self._end(work, run, index, blocks.MOVED, command_status, place)
+                    before = run.entries[index]
+                    if before is not None and before.extra is not None and before.extra.message_id:
+                        work.moved_on(before.extra.message_id, command_status, place)
                     if moved.extra is not None and moved.extra.doubled and carrier == self._config.name:
                         self._remember_doubt((run.block_id, index), (block_id, position))
+        work.commands += work.places(self._epoch)
 
     def _remember_doubt(self, before: tuple[str, int], after: tuple[str, int]) -> None:
         self._moved_doubts[before] = after
+        self._open_copies.setdefault(after[0], set())
         if len(self._moved_doubts) > DOUBTS_REMEMBERED_MAX:
             self._moved_doubts.popitem(last=False)
 
@@ -461,7 +489,7 @@ class Recorder:
         self, work: _Turn, run: Run, index: int, entry: Entry, status_class: str, command_status: int
     ) -> None:
         self._end(work, run, index, blocks.FAILED, command_status)
-        if entry.parts > 1:
+        if has_table(entry):
             self._close_table(work, run, index, entry)
         self._tell(work, run, index, entry, "rejected", (str(status_class), command_status, None))
 
@@ -511,7 +539,7 @@ class Recorder:
             elif kind == blocks.EXPIRED:
                 self.counts["expired"] += 1
                 self._end(work, run, index, kind, 0)
-                if entry.parts > 1:
+                if has_table(entry):
                     self._close_table(work, run, index, entry)
                 self._tell(work, run, index, entry, "expired")
             else:
@@ -531,9 +559,21 @@ class Recorder:
                     work.resolved_parts += parts_to_send(entry)
                 self.counts["cancelled"] += 1
                 self._end(work, run, index, blocks.CANCELLED, 0)
+                if has_table(entry):
+                    self._close_table(work, run, index, entry)
                 self._tell(work, run, index, entry, "cancelled")
             results.append((done, possible))
         return results
+
+    def _answered_after_all(self) -> list[Answer]:
+        """Late answers to parts whose doubt was not recorded yet: there never was one."""
+        doubted = set(self._doubts)
+        answers = [answer for answer in self._late if answer[0] in doubted]
+        if answers:
+            tokens = {answer[0] for answer in answers}
+            self._doubts = [token for token in self._doubts if token not in tokens]
+            self._late = [answer for answer in self._late if answer[0] not in tokens]
+        return answers
 
     def _take_late(self, work: _Turn, late: list[Answer]) -> None:
         """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is withdrawn."""
@@ -542,37 +582,78 @@ class Recorder:
             entry = run.entries[index]
             if command_status or entry is None:
                 continue
-            mid = blocks.message_id(self._config.name, run.block_id, index, entry)
-            if message_id:
+            extra = entry.extra or Extra()
+            text = message_id.decode("latin-1")
+            place = self._withdraw(work, run, index, part, text)
+            if place is None:
+                # The copy is on its way or there is none: both may be told of, and the block of the first one waits.
+                place = (run.block_id, index)
+                self._note_sent(work, place, part, text)
+            else:
+                self.counts["resolved_late"] += 1
+                if entry.parts == 1 and not extra.receipt:
+                    self._tell(work, run, index, entry, "sent")
+                elif entry.parts == 1 and not message_id:
+                    self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+            if message_id and extra.receipt:
+                mid = blocks.message_id(self._config.name, run.block_id, index, entry)
                 origin = (
-                    *(run.block_id, index, part, entry.parts, run.block.app, entry.ref),
+                    *(*place, part, entry.parts, run.block.app, entry.ref),
                     *(entry.to[-DESTINATION_DIGITS:], mid, True),
                 )
                 work.rx += [
                     index_key(message_id),
                     b"0" + (work.now_ms // 1000).to_bytes(4, "big") + _encode(origin),
                 ]
-            moved = self._moved_doubts.get((run.block_id, index))
-            if moved is None:
-                continue
-            block_id, position = moved
-            ahead = self._outgoing.runs.get(block_id)
-            text = message_id.decode("latin-1")
-            if ahead is None:
-                record = blocks.Record(blocks.FORMAT, self._epoch, -1, [position], [part], [text])
-                work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
-                self.counts["resolved_late"] += 1
-            elif position >= ahead.next and entry.parts == 1 and position not in ahead.skip:
-                ahead.skip.add(position)
-                if position < ahead.grant:
-                    work.resolved_parts += 1
-                ahead.sent.append(position)
-                ahead.ids.append(text)
-                if ahead.has_long:
-                    ahead.parts.append(part)
-                ahead.open -= 1
-                work.touch(ahead)
-                self.counts["resolved_late"] += 1
+
+    def _withdraw(self, work: _Turn, run: Run, index: int, part: int, text: str) -> tuple[str, int] | None:
+        """Let the copy of a message in doubt not be sent: its first one was taken, under this message_id.
+
+        Returns where the copy stood; None if there is none, or it cannot be stopped any more.
+        """
+        place = (run.block_id, index)
+        while place in self._moved_doubts:
+            place = self._moved_doubts[place]
+        block_id, position = place
+        if position in self._open_copies.get(block_id, {position}):
+            return None
+        ahead = self._outgoing.runs.get(block_id)
+        if ahead is None:
+            # Waiting in `due` or in a lane: the step that grants it for the first time reads this.
+            before = run.entries[index]
+            if before is None or (before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))):
+                return None
+            if before.parts == 1:
+                self._open_copies[block_id].add(position)
+            self._note_sent(work, place, part, text)
+            return place
+        entry = ahead.entries[position]
+        if entry is None or position < ahead.next or position in ahead.skip or entry.parts > 1:
+            return None
+        ahead.skip.add(position)
+        if position < ahead.grant:
+            work.resolved_parts += 1
+        ahead.sent.append(position)
+        ahead.ids.append(text)
+        if ahead.has_long:
+            ahead.parts.append(part)
+        ahead.open -= 1
+        work.touch(ahead)
+        return place
+
+    def _note_sent(self, work: _Turn, place: tuple[str, int], part: int, text: str) -> None:
+        """A part was taken whose block is not in hand, or has no more to send."""
+        block_id, index = place
+        record = blocks.Record(blocks.FORMAT, self._epoch, -1, [index], [part], [text])
+        work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
+
+    def ended_elsewhere(self, block_id: str, index: int) -> None:
+        """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any more."""
+        copies = self._open_copies.get(block_id)
+        if copies is not None:
+            copies.add(index)
+
+    # -- grants ----------------------------------------------------------------------------------------
 
     def reserve(self, parts: int) -> bool:
         """Count these parts as granted, if the limit allows; the grant is written by the caller."""
@@ -580,8 +661,6 @@ class Recorder:
             return False
         self.granted_open += parts
         return True
-
-    # -- grants ----------------------------------------------------------------------------------------
 
     def _grant(self, work: _Turn) -> list[Run]:
         self._grants_wanted = False
@@ -597,8 +676,10 @@ class Recorder:
         return raised
 
     def adopt(self, run: Run, progress: blocks.Progress) -> None:
-        """Give a run what its journal says; what was granted and not answered is in doubt from now on."""
-        run.fresh = False
+        """Give a run what its journal says; what was granted and not answered is in doubt from now on.
+
+        The run stays fresh: between this reading and its first grant a cancellation may still be written.
+        """
         granted = min(progress.grant, len(run.entries))
         for index, entry in enumerate(run.entries):
             if entry is None or index in progress.ended:
@@ -629,22 +710,27 @@ class Recorder:
         self._doubts += [(run, index, part) for part in missing]
         self.bell.ring()
 
-    def _first_look(self, run: Run, records: list[bytes] | None) -> None:
-        """A fresh run's journal, read in the same write that granted it: a cancellation may be there."""
-        if records is None:
-            return
+    def _first_look(self, run: Run, records: list[bytes]) -> None:
+        """The journal of a run as of its first grant: a cancellation or a late answer may be there."""
         run.fresh = False
         if len(records) <= 1:
             return
         progress = blocks.fold(records)
-        for index in set(progress.ended) | {index for index, _ in progress.sent}:
+        for index in sorted(set(progress.ended) | {index for index, _ in progress.sent}):
             entry = run.entries[index]
             if index in run.skip or entry is None:
                 continue
-            run.skip.add(index)
-            run.open -= 1
+            wanted = blocks.pending_parts(entry)
+            missing = [part for part in wanted if (index, part) not in progress.sent]
+            if index in progress.ended:
+                missing = []
             if index < run.grant:
-                self.granted_open -= parts_to_send(entry)
+                self.granted_open -= len(wanted) - len(missing)
+            if missing:
+                entry.extra = msgspec.structs.replace(entry.extra or Extra(), pending=missing)
+            else:
+                run.skip.add(index)
+                run.open -= 1
         self._if_ended(run)
 
     def _if_ended(self, run: Run) -> None:
@@ -671,9 +757,40 @@ class _Turn:
         self.later: dict[tuple[str, str, str, str, int], list[tuple[Run, int, Entry, int]]] = {}
         self.due_times: list[int] = []
         self.resolved_parts = 0
+        self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
 
     def touch(self, run: Run) -> None:
         """This run gets a journal record in this turn."""
         if not run.dirty:
             run.dirty = True
             self.dirty.append(run)
+
+    def moved_on(self, message_id: str, command_status: int, place: str) -> None:
+        """A message goes on that was accepted in another block: that one's journal names its last place."""
+        carrier, block_id, index = blocks.split_message_id(message_id)
+        facts = self._moved_on.setdefault((carrier, block_id), [])
+        facts.append((index, blocks.MOVED, command_status, place))
+
+    def places(self, epoch: int) -> list[tuple[Any, ...]]:
+        """The commands that write down what `moved_on` was told."""
+        return [
+            (
+                "RPUSHX",
+                CarrierKeys(carrier).journal(block_id),
+                blocks.encode(blocks.Record(blocks.FORMAT, epoch, -1, ended=facts)),
+            )
+            for (carrier, block_id), facts in self._moved_on.items()
+        ]
+
+
+def has_table(entry: Entry) -> bool:
+    """Whether receipts of this message meet in a table (see receipts.correlation)."""
+    return entry.parts > 1 or (entry.extra is not None and entry.extra.doubled)
+
+
+def _merged(rx: list[bytes]) -> list[bytes]:
+    """Fields and values of the receipt index where an SMSC gave one id more than once in a turn."""
+    found: dict[bytes, list[bytes]] = {}
+    for key, value in zip(rx[::2], rx[1::2], strict=True):
+        found.setdefault(key, []).append(value)
+    return [each for key, values in found.items() for each in (key, joined(values))]

@@ -31,6 +31,8 @@ WAIT_S: Final = 5.0
 ERROR_PAUSE_S: Final = 0.5
 AHEAD_MESSAGES_MIN: Final = 64
 TAKE_BLOCKS_MAX: Final = 8
+PREDECESSOR_S: Final = 1.0
+"""The sliding second of the contract: what an earlier process sent in it is not known."""
 
 
 class Taker:
@@ -71,6 +73,11 @@ class Taker:
         # The lanes are first in, first out: when there is no room, the new one is the last to be needed.
         if len(self._recent) < RECENT_BLOCKS_MAX:
             self._recent[block.block_id] = (block, payloads)
+        self.queued()
+
+    def queued(self) -> None:
+        """A block was put into a lane."""
+        self._lanes_empty = False
         self.bell.ring()
 
     def offer(self, block: blocks.Block) -> bytes | None:
@@ -144,11 +151,11 @@ class Taker:
         while True:
             await self._idle.wait()
             try:
-                newest = await stage.read([("XREVRANGE", lane, "+", "-", "COUNT", 1) for lane in lanes])
-                ids = [entries[0][0] if entries else b"0-0" for entries in newest]
-                self.bell.ring()
-                if await self._store.wait(dict(zip(lanes, ids, strict=True)), WAIT_S):
-                    self.bell.ring()
+                # What was taken is pending until it is deleted: whatever comes after the last of it was not taken.
+                pending = await stage.read([("XPENDING", lane, GROUP) for lane in lanes])
+                after = {lane: summary[2] or b"0-0" for lane, summary in zip(lanes, pending, strict=True)}
+                if await self._store.wait(after, WAIT_S):
+                    self.queued()
                 else:
                     self._idle.ring()
             except StoreError:
@@ -180,6 +187,7 @@ class Taker:
 
     async def _recover(self) -> None:
         """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or before us."""
+        before = len(self._outgoing.runs)
         lanes = list(self._keys.lanes.values())
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
         consumers = {b"%d" % (slot + 1) for slot in range(self._slots)}
@@ -202,16 +210,16 @@ class Taker:
                 for stream_id, _, lane in found:
                     position = lanes.index(lane)
                     after[position] = max(after[position], stream_id, key=_id_key)
+        if not before and self._outgoing.runs:
+            # Whoever left these behind may have used up the account's rate up to the moment it died.
+            self._outgoing.hold(self._clock.monotonic() + PREDECESSOR_S)
 
     async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int) -> None:
         """Make runs of these queue entries."""
-        known = {run.stream_id for run in self._outgoing.runs.values()}
         now = self._clock.monotonic()
         unread: list[tuple[bytes, str, bytes]] = []
         for stream_id, block_id, lane in found:
-            if block_id is None or block_id in self._outgoing.runs or stream_id in known:
-                continue
-            if block_id in self._offered:
+            if block_id is None or block_id in self._outgoing.runs or block_id in self._offered:
                 continue
             recent = self._recent.pop(block_id, None)
             if recent is not None:
@@ -225,9 +233,14 @@ class Taker:
             for _, block_id, _ in unread:
                 commands.append(("GET", self._keys.block(block_id)))
                 commands.append(("LRANGE", self._keys.journal(block_id), 0, -1))
+            for stream_id, _, lane in unread:
+                commands.append(("XRANGE", lane, stream_id, stream_id))
             replies = await self._stage.read(commands)
             for position, (stream_id, block_id, lane) in enumerate(unread):
                 body, records = replies[2 * position], replies[2 * position + 1]
+                if not replies[2 * len(unread) + position]:
+                    # It was pending when we read the list, and its end has been written since.
+                    continue
                 if body is None:
                     await self._drop(stream_id, block_id, lane)
                     continue

@@ -203,8 +203,8 @@ class AcceptStage:
             else:
                 try:
                     done = await self._commit(plan)
-                except BaseException:
-                    self._settle_offers(plan, None, known=True)
+                except BaseException as error:
+                    self._settle_offers(plan, None, known=not isinstance(error, OutcomeUnknown))
                     raise
                 self._settle_offers(plan, done, known=bool(done) or done is None)
             if done is not None:

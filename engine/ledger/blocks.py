@@ -54,6 +54,10 @@ class Extra(msgspec.Struct, array_like=True, gc=False):
     last_status: int = 0
     data: bytes | None = None
     """Binary content, in place of a text."""
+    nameless: bool = False
+    """The SMSC took a part of it without giving a message_id: no receipt can end it."""
+    first_ms: int = 0
+    """When it was first refused or in doubt: the retry horizon counts from there."""
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
@@ -141,7 +145,8 @@ class Progress(msgspec.Struct):
 
 
 def fold(records: list[bytes]) -> Progress:
-    """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts.
+    """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts, and of a message
+    that moved on again (told to the block it was accepted in) the last place.
 
     (A grant is only lowered by a clean stop, which knows what it never wrote.)
     """
@@ -154,7 +159,8 @@ def fold(records: list[bytes]) -> Progress:
         for position, index in enumerate(record.sent):
             progress.sent.setdefault((index, parts[position] if parts else 0), record.ids[position])
         for index, kind, command_status, where in record.ended:
-            if index not in progress.ended:
+            before = progress.ended.get(index)
+            if before is None or (kind == MOVED and before[0] == MOVED):
                 progress.ended[index] = (kind, command_status, where)
     return progress
 

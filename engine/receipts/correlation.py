@@ -1,8 +1,12 @@
 """What a receipt changes: pure decisions over the receipt index.
 
-Given the index values that a batch of receipts found, `Batch` says what to write and what to tell. Rules (protocol.md 2.4):
-an intermediate state never overwrites a final one; a final state stands, but DELIVRD after another final is told as a
+Given the index values that a batch of receipts found, `Batch` says what to write and what to tell. Rules: an
+intermediate state never overwrites a final one; a final state stands, but DELIVRD after another final is told as a
 correction; a message in parts is delivered only if all its parts are, else the worst part counts.
+
+A message that is more than one entry of the index, in parts or sent twice because its first copy was in doubt, has a
+*table* in `{c}:multi`: an octet of state for each part, whichever copy the receipt speaks of. It is what makes the
+report of such a message one report.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ from .fields import (
     is_final,
     joined,
     origin_of,
+    since_s,
     with_state,
 )
 
 DELIVERED: Final = STATE_OCTETS["delivered"]
 CLOSED: Final = b"!"
-"""In the multi-part table: the message has ended for another reason than its receipts."""
+"""Before a table, or in its place: the message has ended for another reason than its receipts. Only a DELIVRD of every
+part is still told, as a correction."""
 
 
 class Batch:
@@ -42,12 +48,13 @@ class Batch:
         self._now_s = now_ms // 1000
         self._one_receipt = one_receipt
         self.multi: dict[str, bytes | None] = {}
+        """message_id -> its table as read; `finish_long` needs those of `long`."""
         self.changed: dict[bytes, bytes] = {}
         """Index fields to write; later receipts of the batch see them."""
         self.changed_multi: dict[str, bytes] = {}
         self.events: dict[str, list[Told]] = {}
         self.long: list[tuple[Origin, int, Receipt | None]] = []
-        """Parts whose message needs its table of parts: `finish_long` once that is read."""
+        """Parts whose message has a table: `finish_long` once that is read."""
         self.applied = 0
         self.repeated = 0
 
@@ -74,7 +81,7 @@ class Batch:
                 octet = octets.get(receipt.state)
                 if octet is not None:
                     origin = origin_of(value)
-                    if origin.parts == 1:
+                    if origin.parts == 1 and not origin.doubled:
                         changed[key] = heads[octet] + value[5:]
                         self.applied += 1
                         if octet == DELIVERED:
@@ -147,32 +154,32 @@ class Batch:
         if octet == WAITING or octet == INTERMEDIATE:
             origin = origin_of(value)
             self.applied += 1
-            if origin.parts == 1:
-                self._tell(origin, "report", REPORT_STATES[new], 1 if new == DELIVERED else 0, receipt)
-            else:
+            if has_table(origin):
                 self.long.append((origin, new, receipt))
+            else:
+                self._tell(origin, "report", REPORT_STATES[new], 1 if new == DELIVERED else 0, receipt)
             return with_state(value, new, self._now_s)
         if new == DELIVERED and octet != DELIVERED:
             origin = origin_of(value)
             self.applied += 1
-            if origin.parts == 1:
-                self._tell(origin, "correction", "delivered", 1, receipt)
-            else:
+            if has_table(origin):
                 self.long.append((origin, new, receipt))
+            else:
+                self._tell(origin, "correction", "delivered", 1, receipt)
             return with_state(value, new, self._now_s)
         self.repeated += 1
         return None
 
-    def time_out(self, key: bytes, value: bytes) -> None:
-        """No receipt came in time: every candidate in `value` without a final state becomes `unknown`."""
+    def time_out(self, key: bytes, value: bytes, since_max_s: int) -> None:
+        """No receipt came in time: every candidate in `value` that waits since that second or longer becomes `unknown`."""
         found = candidates(self.changed.get(key, value))
         for position, value in enumerate(found):
-            if not is_final(value):
+            if not is_final(value) and since_s(value) <= since_max_s:
                 origin = origin_of(value)
-                if origin.parts == 1:
-                    self._tell(origin, "report", "unknown", 0, None)
-                else:
+                if has_table(origin):
                     self.long.append((origin, STATE_OCTETS["timeout"], None))
+                else:
+                    self._tell(origin, "report", "unknown", 0, None, STATE_OCTETS["timeout"])
                 found[position] = with_state(value, STATE_OCTETS["timeout"], self._now_s)
         self.changed[key] = joined(found)
 
@@ -180,28 +187,27 @@ class Batch:
         return origin.message_id or f"{self._carrier}.{origin.block_id}.{origin.index}"
 
     def finish_long(self) -> None:
-        """Decide the messages in parts; `multi` holds their tables as read (None: no receipt so far)."""
+        """Decide the messages that have a table; `multi` holds it as read (None: no receipt so far)."""
         for origin, octet, receipt in self.long:
             message_id = self.message_id(origin)
-            table = bytearray(self.multi.get(message_id) or b"0" * origin.parts)
-            if table[:1] == CLOSED:
+            closed, before = read_table(self.multi.get(message_id), origin.parts)
+            after = bytes(
+                octet
+                if (self._one_receipt or part == origin.part) and (each == WAITING or octet == DELIVERED)
+                else each
+                for part, each in enumerate(before)
+            )
+            if after == before:
                 continue
-            before = bytes(table)
-            was_final = 0x30 not in before
-            if self._one_receipt:
-                table[:] = bytes([octet]) * origin.parts
-            elif origin.part < len(table):
-                table[origin.part] = octet
-            after = bytes(table)
-            self.multi[message_id] = self.changed_multi[message_id] = after
-            if 0x30 in after:
+            self.multi[message_id] = self.changed_multi[message_id] = CLOSED + after if closed else after
+            if WAITING in after:
                 continue
-            worst = max(after, key=lambda each: SEVERITY.get(each, 0))
+            worst = worst_of(after)
             delivered = after.count(DELIVERED)
-            if not was_final:
+            if not closed and WAITING in before:
                 self._tell(origin, "report", REPORT_STATES[worst], delivered, receipt, worst)
-            elif worst == DELIVERED and before != after:
-                self._tell(origin, "correction", "delivered", delivered, receipt, worst)
+            elif worst == DELIVERED:
+                self._tell(origin, "correction", "delivered", delivered, receipt)
 
     def _tell(
         self,
@@ -210,12 +216,17 @@ class Batch:
         state: str,
         delivered_parts: int,
         receipt: Receipt | None,
-        worst: int = DELIVERED,
+        worst: int | None = None,
     ) -> None:
+        if worst is None and receipt is not None:
+            worst = STATE_OCTETS.get(receipt.state)
         error: tuple[str, int | None, str | None] | None = None
         if state != "delivered":
-            if receipt is None:
+            if worst == STATE_OCTETS["timeout"]:
                 error = ("no_receipt", None, None)
+            elif receipt is None or STATE_OCTETS.get(receipt.state) != worst:
+                # The part that decided was told of by another receipt, whose code was not kept.
+                error = ("network", None, None)
             else:
                 network = receipt.err or None
                 if receipt.network_error is not None:
@@ -238,6 +249,23 @@ class Batch:
             self.events[origin.app] = [told]
         else:
             events.append(told)
+
+
+def has_table(origin: Origin) -> bool:
+    """Whether receipts of this message meet in a table."""
+    return origin.parts > 1 or origin.doubled
+
+
+def read_table(stored: bytes | None, parts: int) -> tuple[bool, bytes]:
+    """A stored table: (closed, an octet of state for each part)."""
+    closed = stored is not None and stored[:1] == CLOSED
+    octets = (stored or b"")[1:] if closed else stored or b""
+    return closed, octets if len(octets) == parts else bytes((WAITING,)) * parts
+
+
+def worst_of(table: bytes) -> int:
+    """The octet of the part that counts."""
+    return max(table, key=lambda each: SEVERITY.get(each, 0))
 
 
 def _same_destination(origin: Origin, receipt: Receipt) -> bool:

@@ -74,6 +74,10 @@ _decode = msgspec.msgpack.Decoder(Origin).decode
 _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
+_FALSE: Final = _encode(False)[0]
+"""The last octet of a value whose `doubled` is false."""
+
+
 def index_key(message_id: bytes) -> bytes:
     """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants 4-6)."""
     return message_id.strip(WHITE).lower().lstrip(b"0") or b"0"
@@ -85,13 +89,19 @@ def index_keys(ids: list[str]) -> list[bytes]:
 
 
 def all_over(values: list[bytes | None], block_id: str, before_s: int) -> bool:
-    """Whether every value is a single final one of this block, written at or before that second."""
+    """Whether every value is a single final one of this block, of a message that was sent once, written at or before
+    that second.
+    """
     head = bytes((0x90 + len(Origin.__struct_fields__),)) + _encode(block_id)
     limit = max(0, before_s).to_bytes(4, "big")
     finals = REPORT_STATES
     return all(
         [
-            value is not None and value[0] in finals and value[1:5] <= limit and value.startswith(head, 5)
+            value is not None
+            and value[0] in finals
+            and value[-1] == _FALSE
+            and value[1:5] <= limit
+            and value.startswith(head, 5)
             for value in values
         ]
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
+import anyio
 import msgspec
 
 from ...codecs import constants as c
@@ -34,6 +35,8 @@ log = logging.getLogger("todoke.receipts")
 
 TURN_RECEIPTS_MAX: Final = 4_000
 ORPHANS_PER_ID_MAX: Final = 8
+ADOPT_PAUSE_S: Final = 0.2
+"""A store that reads but refuses writes would otherwise be asked without a pause."""
 
 
 class DeliveringBind(Protocol):
@@ -83,6 +86,8 @@ class ReceiptStage:
         self._items: list[Item] = []
         self._orphan_keys: list[bytes] = []
         self.bell = Bell()
+        self.applying = anyio.Lock()
+        """Held while receipts are applied: who changes index values must not overlap."""
         self.busy = False
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_due: Callable[[int], None] = lambda at_ms: None
@@ -187,6 +192,10 @@ class ReceiptStage:
         Returns the positions in `work` that must stay with the SMSC: orphans that there is no room for.
         Raises StoreError.
         """
+        async with self.applying:
+            return await self._apply_alone(work, received)
+
+    async def _apply_alone(self, work: _Work, received: list[Told]) -> list[int]:
         while True:
             batch, unmatched = await self._decide(work)
             commands = self._commands(batch)
@@ -335,5 +344,6 @@ class ReceiptStage:
             self.counts["adopted"] += self.counts["receipts"] - before
         except StoreError as error:
             log.warning("%s: parked receipts wait for the message store: %s", self._config.name, error)
+            await anyio.sleep(ADOPT_PAUSE_S)
             self._orphan_keys += keys
             self.bell.ring()
