@@ -199,14 +199,15 @@ async def _listen(path: Path) -> anyio.abc.SocketListener:
         raise SocketError(f"socket {path}: a path of more than {SOCKET_PATH_OCTETS_MAX} octets")
     try:
         path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        _remove_if_stale(path)
+        _refuse_if_in_use(path)
+        # It replaces a socket that nobody listens on, the mark of a server that was killed.
         return await anyio.create_unix_listener(path, mode=SOCKET_MODE)
     except OSError as error:
         raise SocketError(f"socket {path}: {error.strerror or error}") from error
 
 
-def _remove_if_stale(path: Path) -> None:
-    """Remove a socket that nobody listens on, the mark of a server that was killed."""
+def _refuse_if_in_use(path: Path) -> None:
+    """Raises SocketError if something is there that is no socket, or somebody listens on it."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -218,7 +219,6 @@ def _remove_if_stale(path: Path) -> None:
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
             return
         except OSError as error:
             # EAGAIN: its backlog is full, so somebody has it.

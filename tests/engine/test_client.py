@@ -338,11 +338,13 @@ async def test_an_open_subscription_finds_the_reports_waited_for(path: Path) -> 
         async with anyio.create_task_group() as tasks, client.subscribe(auto_ack=True) as events:
 
             async def listen() -> None:
-                async for _ in events:
-                    pass
+                async for event in events:
+                    heard.append(event.cursor)
 
+            heard: list[str] = []
             tasks.start_soon(listen)
             assert (await client.submit_and_wait(message(2), timeout_s=5)).ref == "order-2"
+            await fake.until(lambda: "c-2" in heard)
             tasks.cancel_scope.cancel()
 
 

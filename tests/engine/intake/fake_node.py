@@ -37,6 +37,7 @@ class FakeNode:
         self.peak_in_hand = 0
         self.auto_report = False
         self.turns = 1  # of the event loop that a submit takes
+        self.fetched = 0  # how far the events were read
         self.gate: anyio.Event | None = None  # submits wait for it
         self._events: list[StoredEvent] = []
         self._acknowledged = 0
@@ -110,6 +111,7 @@ class FakeNode:
         while start >= len(self._events):
             await self._more.wait()
         await anyio.lowlevel.checkpoint()
+        self.fetched = start + 1000
         return self._events[start : start + 1000]
 
     async def ack(self, app: str, cursor: str) -> None:

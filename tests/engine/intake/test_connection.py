@@ -161,6 +161,19 @@ async def test_the_unread_of_one_caller_do_not_hold_another(fake: ModuleType) ->
         assert (await quick.hear())["id"] == 1
 
 
+async def test_events_are_not_piled_up_for_a_slow_reader(fake: ModuleType) -> None:
+    node = fake.FakeNode()
+    node.tell(*[fake.report(n) for n in range(20_000)])
+    async with connected(node, Limits(write_ahead_octets_max=1000), buffered=1) as caller:
+        await caller.say({"op": "subscribe"})
+        for _ in range(20):
+            await settle()
+        # What the stream holds, what is being written and what waits: one fetch each.
+        assert node.fetched <= 3000
+        for n in range(20_000):
+            assert (await caller.hear())["cursor"] == f"c-{n + 1}"
+
+
 async def test_too_many_messages_in_one_submit(fake: ModuleType) -> None:
     async with connected(fake.FakeNode()) as caller:
         await caller.say(submit(1, 11), submit(2, 10))
@@ -266,6 +279,19 @@ async def test_one_subscription_an_app(fake: ModuleType) -> None:
         node.tell(fake.report(1))
         await third.say({"op": "subscribe"})
         assert (await third.hear())["event"] == "report"
+
+
+async def test_a_caller_that_stops_reading_its_end_gives_up_its_subscription(fake: ModuleType) -> None:
+    node = fake.FakeNode()
+    intake = Intake(node, LIMITS)
+    async with connected(node, intake=intake) as caller:
+        await caller.say({"op": "subscribe"})
+        await fake.until(lambda: intake.statistics().subscribed)
+        await caller.receive.aclose()
+        node.tell(fake.report(1))
+        await fake.until(lambda: not intake.statistics().subscribed)
+        await caller.say(submit(1, 1))  # what it says is heard all the same
+        await fake.until(lambda: node.messages)
 
 
 async def test_a_subscription_outlives_a_store_that_is_away(fake: ModuleType) -> None:

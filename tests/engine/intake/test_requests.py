@@ -202,6 +202,7 @@ HALVES = b'{"op":"submit","id":1,"messages":[{"to":"1","text":"good","ref":"g"},
             None,
         ),  # read as half a pair; the check of the text refuses it
         (b'{"to":"1","text":"\xff\xfe"}', True, None, None),
+        (b'{"to":"1","text":"\\ud83d","ref":"\xff"}', True, None, None),
         (b'{"to":"1","\\ud83d":1}', False, "?", "unknown_key"),
         (b'{"to":"1","text":"x","ref":"\\udc00"}', True, None, None),
         (b'{"to":"1","text":"x","tags":3,"ref":"\\udc00"}', False, "tags", "wrong_type"),

@@ -52,6 +52,7 @@ def test_no_numbers(to: str, code: str, word: str) -> None:
     with pytest.raises(MessageError) as caught:
         check_number(to)
     assert (caught.value.field, caught.value.code) == ("to", code)
+    assert validate([SubmitMessage(to, "x")], [0], 0)[2][0].code == code
     assert word in caught.value.detail
 
 
