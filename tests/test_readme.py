@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -45,9 +46,9 @@ def console() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str], None, None]:
+def place() -> Generator[dict[str, str], None, None]:
     """A directory with the README's files and a `todoke` on its path: the environment of its commands."""
-    directory = tmp_path_factory.mktemp("readme")
+    directory = Path(tempfile.mkdtemp(prefix="t-"))
     for name, content in shipped_files().items():
         (directory / name).write_text(content, "utf-8")
     script = directory / "bin" / "todoke"

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from .errors import EXIT_FAILED, EXIT_OK
+from .errors import EXIT_FAILED, EXIT_OK, CliError
 from .node import JsonOption
 from .output import print_json, print_table, progress_bar
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 ANNOUNCEMENT = (
     "Four simulated carriers (docomo, au, softbank, rakuten) on 127.0.0.1: nothing leaves this machine."
 )
-REPORTS_S_MAX = 20.0
-"""With starting and stopping, the demonstration ends within 30 seconds."""
+SECONDS_MAX = 24.0
+"""After this long the reports are no longer waited for: with stopping it ends within 30 seconds."""
+PATIENCE_S = 3.0
+"""How long a node that does not answer is asked again."""
 
 
 def demo(*, json: JsonOption = False) -> int:
@@ -30,10 +32,11 @@ def demo(*, json: JsonOption = False) -> int:
     """
     from .demo_house import demo_house
 
+    began = time.monotonic()
     with demo_house() as house:
         print(ANNOUNCEMENT, file=sys.stderr if json else sys.stdout, flush=True)
         house.start()
-        figures = _run(house, shown=not json)
+        figures = _run(house, began + SECONDS_MAX, shown=not json)
     if json:
         print_json(figures)
     else:
@@ -41,21 +44,26 @@ def demo(*, json: JsonOption = False) -> int:
     return EXIT_OK if figures.complete else EXIT_FAILED
 
 
-def _run(house: House, *, shown: bool) -> Figures:
+def _run(house: House, give_up_at: float, *, shown: bool) -> Figures:
     from ..campaign.recipients import read_recipients
-    from ..client import SyncClient
+    from ..client import ClientError, SyncClient
     from .demo_figures import figures_of
     from .demo_house import DATA
-    from .node import node_errors
     from .sending import Sent, submit_rows, wait_for_reports
 
     sent = Sent(read_recipients((DATA / "recipients.csv").read_bytes()))
     started = time.monotonic()
-    with node_errors(), SyncClient(house.socket) as client, client.subscribe() as subscription:
-        with progress_bar("sending", len(sent.recipients.rows), shown=shown) as advance:
-            submit_rows(client, sent, advance)
-        with progress_bar("reports", len(sent.taken), shown=shown) as advance:
-            wait_for_reports(subscription, sent, advance, REPORTS_S_MAX)
+    try:
+        with (
+            SyncClient(house.socket, answer_timeout_s=PATIENCE_S) as client,
+            client.subscribe() as subscription,
+        ):
+            with progress_bar("sending", len(sent.recipients.rows), shown=shown) as advance:
+                submit_rows(client, sent, advance, patience_s=PATIENCE_S)
+            with progress_bar("reports", len(sent.taken), shown=shown) as advance:
+                wait_for_reports(subscription, sent, advance, give_up_at - time.monotonic())
+    except (ClientError, CliError, TimeoutError) as error:
+        raise CliError(f"{error}; the node's last words: {house.last_words()}") from None
     seconds = time.monotonic() - started
     # The carriers write their logs out when they stop.
     house.stop()

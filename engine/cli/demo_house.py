@@ -28,10 +28,11 @@ from ..client import ClientError, SyncClient
 from ..config import host_port, parse, profiles
 from .errors import CliError
 
-START_S_MAX: Final = 15.0
-STOP_S_MAX: Final = 8.0
+START_S_MAX: Final = 12.0
+STOP_S_MAX: Final = 3.0
 POLL_S: Final = 0.02
 LOG_LINES_SHOWN: Final = 5
+BASE_OCTETS_MAX: Final = 107 - len("/todoke-demo-12345678/run/server.sock")
 DATA: Final = files("todoke.conf") / "demo"
 
 
@@ -96,16 +97,17 @@ class House:
             while time.monotonic() < give_up_at:
                 self._interrupts.check()
                 if node.poll() is not None:
-                    raise CliError(f"the node ended (exit {node.returncode}): {self._last_lines()}")
+                    raise CliError(f"the node ended (exit {node.returncode}): {self.last_words()}")
                 try:
                     if all(one["bound"] == len(one["binds"]) for one in client.status()["carriers"]):
                         return
                 except (ClientError, TimeoutError):
                     pass
                 time.sleep(POLL_S)
-        raise CliError(f"the node is not bound after {START_S_MAX:g} s: {self._last_lines()}")
+        raise CliError(f"the node is not bound after {START_S_MAX:g} s: {self.last_words()}")
 
-    def _last_lines(self) -> str:
+    def last_words(self) -> str:
+        """What the node wrote last."""
         lines = (self.directory / "node.log").read_text("utf-8", "replace").splitlines()
         return " / ".join(lines[-LOG_LINES_SHOWN:]) or "it wrote nothing"
 
@@ -155,7 +157,9 @@ def demo_house() -> Generator[House, None, None]:
     """
     interrupts = _Interrupts()
     with _handlers(interrupts):
-        with tempfile.TemporaryDirectory(prefix="todoke-demo-", ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="todoke-demo-", dir=_base(), ignore_cleanup_errors=True
+        ) as name:
             house = House(Path(name), interrupts)
             try:
                 try:
@@ -165,6 +169,13 @@ def demo_house() -> Generator[House, None, None]:
             finally:
                 house.stop()
         interrupts.check()
+
+
+def _base() -> str:
+    """Where temporary files go, unless Unix sockets there would have too long a path (at most 107 octets)."""
+    usual = tempfile.gettempdir()
+    places = [place for place in (usual, "/tmp", "/var/tmp") if os.access(place, os.W_OK)]
+    return next((place for place in places if len(os.fsencode(place)) <= BASE_OCTETS_MAX), usual)
 
 
 def _module(name: str) -> list[str]:

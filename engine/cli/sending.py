@@ -57,17 +57,28 @@ class Sent(msgspec.Struct):
         return len(self.taken) - len(self.reports)
 
 
-def submit_rows(client: SyncClient, sent: Sent, advance: Advance, told: BinaryIO | None = None) -> None:
-    """Submit every row of the list. Raises `CliError` when the node stays away or full for PATIENCE_S."""
+def submit_rows(
+    client: SyncClient,
+    sent: Sent,
+    advance: Advance,
+    told: BinaryIO | None = None,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Submit every row of the list. Raises `CliError` when the node stays away or full for `patience_s`."""
     rows = sent.recipients.rows
     for start in range(0, len(rows), SLICE_MESSAGES):
-        _submit_slice(client, rows[start : start + SLICE_MESSAGES], sent, advance, told)
+        _submit_slice(client, rows[start : start + SLICE_MESSAGES], sent, advance, told, patience_s)
 
 
 def _submit_slice(
-    client: SyncClient, rows: Sequence[Row], sent: Sent, advance: Advance, told: BinaryIO | None
+    client: SyncClient,
+    rows: Sequence[Row],
+    sent: Sent,
+    advance: Advance,
+    told: BinaryIO | None,
+    patience_s: float,
 ) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + patience_s
     while rows:
         try:
             answer = client.submit_many([row.message for row in rows])
@@ -83,7 +94,7 @@ def _submit_slice(
         _note(rows, answer, sent, now, told)
         advance(len(rows) - len(put_off))
         if len(put_off) < len(rows):
-            give_up_at = now + PATIENCE_S
+            give_up_at = now + patience_s
         elif now > give_up_at:
             raise CliError(f"{put_off[0].detail}; sending the list again goes on from here")
         rows = [rows[refusal.index] for refusal in put_off]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
@@ -102,20 +103,25 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site, None, None]:
+def node() -> Generator[Site, None, None]:
     """One node and one carrier that answers at once, shared by the tests of a module."""
     with ExitStack() as stack:
-        site = Site(tmp_path_factory.mktemp("node"), stack)
+        site = Site(_directory(stack), stack)
         _smsc, host = site.start_smsc("--rules", '[{"suffix": "9999", "state": "undeliverable:732"}]')
         site.start_node(CARRIER.format(host=host))
         yield site
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Generator[Site, None, None]:
+def site() -> Generator[Site, None, None]:
     """An empty site of one test's own."""
     with ExitStack() as stack:
-        yield Site(tmp_path, stack)
+        yield Site(_directory(stack), stack)
+
+
+def _directory(stack: ExitStack) -> Path:
+    """A temporary directory with a short path, as Unix sockets need it."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="t-")))
 
 
 @pytest.fixture

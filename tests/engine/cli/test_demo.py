@@ -7,21 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from todoke.engine.cli.demo_house import demo_house
 
 DEMO = [sys.executable, "-P", "-m", "todoke.engine.cli", "demo"]
 SECONDS_MAX = 30.0
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """An empty directory to run in; temporary files go beside it."""
-    (tmp_path / "tmp").mkdir()
-    (tmp_path / "empty").mkdir()
-    return tmp_path
+def place() -> Generator[Path, None, None]:
+    """An empty directory to run in; temporary files go beside it. Its path is short, as sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as name:
+        for folder in ("tmp", "empty"):
+            Path(name, folder).mkdir()
+        yield Path(name)
 
 
 def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -73,6 +77,49 @@ def test_the_demonstration(place: Path) -> None:
             assert 0 <= times["p50"] <= times["p99"] < SECONDS_MAX
 
 
+def test_a_long_path_of_temporary_files_is_avoided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with demo_house() as house:
+        assert len(str(house.directory / "run" / "server.sock")) <= 107
+    assert not house.directory.exists()
+
+
+def test_a_demonstration_whose_node_dies_ends_and_says_so(place: Path) -> None:
+    process = start(place)
+    assert process.stdout is not None
+    process.stdout.readline()
+    (node,) = wait_for_process(place, b"serve")
+    os.kill(node, signal.SIGKILL)
+    _out, err = process.communicate(timeout=SECONDS_MAX)
+    assert process.returncode == 1
+    assert "the node" in err.splitlines()[-1]
+    assert left_behind(place) == []
+
+
+def wait_for_process(place: Path, word: bytes) -> list[int]:
+    """The processes in the demonstration's directory whose command line has this word."""
+    give_up_at = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < give_up_at:
+        found: list[int] = []
+        for process in Path("/proc").iterdir():
+            try:
+                inside = str(process.joinpath("cwd").readlink()).startswith(str(place / "tmp"))
+                if (
+                    process.name.isdigit()
+                    and inside
+                    and word in (process / "cmdline").read_bytes().split(b"\0")
+                ):
+                    found.append(int(process.name))
+            except OSError:
+                continue
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"no process {word!r}")
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 2.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupted_demonstration_leaves_nothing(
@@ -84,6 +131,6 @@ def test_an_interrupted_demonstration_leaves_nothing(
     time.sleep(after_s)
     process.send_signal(number)
     _out, err = process.communicate(timeout=SECONDS_MAX)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.splitlines()[-1] == "todoke: interrupted"
     assert left_behind(place) == []
