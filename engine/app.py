@@ -1,7 +1,7 @@
 """A whole node: store, carriers, intake, started in order and stopped in order.
 
-Every task lives in the group opened here. A stop drains: nothing more is taken, answers on the wire are waited for, the
-binds are unbound, what was learnt is written down.
+Every task lives in the group opened here. A stop drains: nothing more is taken, answers on the wire are
+waited for, the binds are unbound, what was learnt is written down.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ GC_ALLOCATIONS: Final = 50_000
 
 
 class DrainResult(msgspec.Struct, frozen=True):
-    """How a node stopped: `in_doubt` parts were on the wire without an answer; the next start takes them up."""
+    """How a node stopped: `in_doubt` parts were on the wire without an answer; the next start takes them
+    up.
+    """
 
     in_doubt: int
 
@@ -141,7 +143,9 @@ class Engine:
 
     async def _queued(self, stage: object, carriers: dict[str, CarrierKeys]) -> int:
         reading = self._store.stage("queued")
-        values = await reading.read([("GET", key) for keys in carriers.values() for key in keys.queued.values()])
+        values = await reading.read(
+            [("GET", key) for keys in carriers.values() for key in keys.queued.values()]
+        )
         return sum(int(value or 0) for value in values)
 
     def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
@@ -152,7 +156,9 @@ class Engine:
         if feed is not None:
             feed.told(count)
 
-    def _elsewhere(self, router: Router, entry: Entry, app: str, tried: list[str]) -> tuple[str, Entry] | None:
+    def _elsewhere(
+        self, router: Router, entry: Entry, app: str, tried: list[str]
+    ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
         for name in router.choose(entry.to):
             if name in tried or name not in self.carriers:
@@ -190,7 +196,10 @@ def _block_messages(config: CarrierConfig) -> int:
 
 def _rules(carrier: Carrier) -> CarrierRules:
     rules = carrier.maker.rules
-    plain = rules.alphabets[0] == "gsm7" and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
+    plain = (
+        rules.alphabets[0] == "gsm7"
+        and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
+    )
     return CarrierRules(rules, carrier.config.sender, plain)
 
 
@@ -221,8 +230,8 @@ async def open_store(config: Config) -> AsyncIterator[Store]:
 def tune_collector() -> None:
     """Spare the cycle collector what never dies: everything alive at the end of the start.
 
-    Messages on their way are not cyclic; with the default thresholds the collector would walk them every few hundred
-    allocations.
+    Messages on their way are not cyclic; with the default thresholds the collector would walk them every few
+    hundred allocations.
     """
     gc.collect()
     gc.freeze()
@@ -232,15 +241,20 @@ def tune_collector() -> None:
 async def run_node(
     config: Config, *, ready: Callable[[], None] | None = None, stop: anyio.Event | None = None
 ) -> DrainResult:
-    """Run a node until `stop` is set (or the task is cancelled), then drain. Raises StoreError, SocketError."""
+    """Run a node until `stop` is set (or the task is cancelled), then drain. Raises StoreError,
+    SocketError.
+    """
     stop = stop or anyio.Event()
     began = time.monotonic()
     async with open_store(config) as store, anyio.create_task_group() as group:
         engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for)
         node = await engine.start(group)
-        intake = Intake(node, Limits(
-            credit_messages=config.intake.credit_messages, frame_octets_max=config.intake.frame_octets_max
-        ))
+        intake = Intake(
+            node,
+            Limits(
+                credit_messages=config.intake.credit_messages, frame_octets_max=config.intake.frame_octets_max
+            ),
+        )
         node.intake_statistics = intake.statistics
         serving = anyio.CancelScope()
 

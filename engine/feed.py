@@ -34,7 +34,9 @@ class Feed:
         self._acked: str | None = None
         self._loaded = False
         self._counts: dict[str, int] = {}
-        """Entries handed out and not acknowledged in whole -> how many of their events are not acknowledged."""
+        """Entries handed out and not acknowledged in whole -> how many of their events are not
+        acknowledged.
+        """
         self.unacknowledged = 0
 
     async def load(self) -> None:

@@ -1,7 +1,7 @@
 """The node as the apps see it: what stands behind the local socket.
 
-Implements `intake.node.Node` over the ledger and the carriers, and owns nothing that lives on its own: `app.py`
-starts the tasks.
+Implements `intake.node.Node` over the ledger and the carriers, and owns nothing that lives on its own:
+`app.py` starts the tasks.
 """
 
 from __future__ import annotations
@@ -132,11 +132,11 @@ class TodokeNode:
         answer = standing.answer(message_id)
         carrier = self._carriers.get(standing.carrier)
         run = carrier.find(standing.block_id) if carrier is not None else None
-        if standing.final or standing.state in ("submitted", "in_doubt") or standing.sent_parts:
-            # (in_doubt is also what a granted entry of a run in hand looks like: its bind decides.)
-            if run is None or standing.final or standing.sent_parts:
-                await stage.unwatch()
-                return {**answer, "cancelled": False}
+        gone = standing.state in ("submitted", "in_doubt")
+        # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
+        if standing.final or standing.sent_parts or (gone and run is None):
+            await stage.unwatch()
+            return {**answer, "cancelled": False}
         if carrier is not None and run is not None:
             await stage.unwatch()
             answered = anyio.Event()

@@ -1,7 +1,7 @@
 """From an entry of a block to submit_sm bodies, by one carrier's rules. Pure.
 
-The same entry always gives the same octets: a part that is sent again is identical to its first copy, so a handset
-replaces or ignores it instead of assembling it twice (3GPP TS 23.040 section 9.2.3.24.1).
+The same entry always gives the same octets: a part that is sent again is identical to its first copy, so a
+handset replaces or ignores it instead of assembling it twice (3GPP TS 23.040 section 9.2.3.24.1).
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ TEMPLATES_MAX: Final = 1_000
 TON_UNKNOWN, TON_INTERNATIONAL, TON_ALPHANUMERIC = 0, 1, 5
 NPI_UNKNOWN, NPI_E164 = 0, 1
 VALIDITY_LONGEST_S: Final = 63 * 86_400
-"""The longest validity_period that is asked for (3GPP TS 23.040 section 9.2.3.12: 63 weeks; carriers take days)."""
+"""The longest validity_period that is asked for (3GPP TS 23.040 section 9.2.3.12: 63 weeks; carriers take
+days).
+"""
 
 
 def sender_address(sender: str, ton: int | str, npi: int | str) -> tuple[int, int, bytes]:
-    """source_addr_ton, source_addr_npi and source_addr. `auto` goes by the shape (SMPP 3.4 section 5.2.5, 5.2.6)."""
+    """source_addr_ton, source_addr_npi and source_addr. `auto` goes by the shape (SMPP 3.4 section 5.2.5,
+    5.2.6).
+    """
     if not sender:
         shape_ton, shape_npi = TON_UNKNOWN, NPI_UNKNOWN
     elif sender.startswith("+"):
@@ -69,7 +73,9 @@ class BodyMaker:
         return template
 
     def segmented(self, entry: Entry) -> segment.Segmented:
-        """The entry's text in parts. Raises TextError if the carrier's rules changed since it was accepted."""
+        """The entry's text in parts. Raises TextError if the carrier's rules changed since it was
+        accepted.
+        """
         if entry.extra is not None and entry.extra.data is not None:
             return segment.segment_data(entry.extra.data, self.rules)
         return segment.segment(entry.text, self.rules)
@@ -84,7 +90,8 @@ class BodyMaker:
         segmented = self.segmented(entry)
         fields = segment.fields(segmented, self.rules, entry.reference)
         if len(fields) != entry.parts:
-            # Part of it may be on handsets already, and the app was told how many parts: neither cut anew nor cut short.
+            # Part of it may be on handsets already, and the app was told how many parts: neither cut anew
+            # nor cut short.
             detail = f"accepted as {entry.parts} parts, {len(fields)} by the rules of today"
             raise TextError("text", "too_long", detail)
         to = entry.to.encode()

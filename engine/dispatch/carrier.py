@@ -39,6 +39,7 @@ from .taker import Taker
 
 log = logging.getLogger("todoke.carrier")
 
+DRAIN_LOOK_S: Final = 0.005
 STAGE_SETTLE_S: Final = 10.0
 """At a clean stop: how long the stages may take to write down what the last answers said."""
 
@@ -80,7 +81,9 @@ class Carrier:
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
-        self._stages = [DurableStage(store, f"{kind}-{config.name}", turns, epoch) for kind in ("record", "rx", "due")]
+        self._stages = [
+            DurableStage(store, f"{kind}-{config.name}", turns, epoch) for kind in ("record", "rx", "due")
+        ]
         self.recorder = Recorder(
             config,
             self.keys,
@@ -119,7 +122,9 @@ class Carrier:
             if config.bind == "transceiver":
                 binds.append(Bind(name, session_config(config, "transceiver"), connect, clock, rng, self))
             else:
-                binds.append(Bind(f"{name}-tx", session_config(config, "transmitter"), connect, clock, rng, self))
+                binds.append(
+                    Bind(f"{name}-tx", session_config(config, "transmitter"), connect, clock, rng, self)
+                )
                 receiver = Bind(f"{name}-rx", session_config(config, "receiver"), connect, clock, rng, self)
                 self.receiving_only.append(receiver)
         return binds
@@ -206,20 +211,22 @@ class Carrier:
                 self._pump()
 
     async def drain(self, drain_s: float) -> int:
-        """Stop sending, wait for the answers to what is on the wire, unbind. Returns how many parts stay in doubt."""
+        """Stop sending, wait for the answers to what is on the wire, unbind. Returns how many parts stay in
+        doubt.
+        """
         self.outgoing.stopping = True
         self.recorder.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
-            while any(bind.outstanding for bind in self.binds) or self.outgoing.has_begun():
-                await anyio.sleep(0.01)
+            while any(bind.outstanding for bind in self.binds) or self.outgoing.has_begun():  # noqa: ASYNC110
+                await anyio.sleep(DRAIN_LOOK_S)  # a stop is rare: no event is kept for it on the hot path
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
                 group.start_soon(bind.close, 0.5)
         self.recorder.lower_grants()
         with anyio.move_on_after(STAGE_SETTLE_S):
-            while not (self.recorder.idle and self.receipts.idle):
-                await anyio.sleep(0.005)
+            while not (self.recorder.idle and self.receipts.idle):  # noqa: ASYNC110
+                await anyio.sleep(DRAIN_LOOK_S)
         for stage in self._stages:
             with anyio.move_on_after(1):
                 await stage.forget()

@@ -1,10 +1,11 @@
 """What becomes due on one carrier: blocks to release into a lane, blocks to finish, orphans to forget.
 
-One task sleeps until the next deadline of `{c}:due`. A release is guarded by the block's journal (watched, then
-written), so that of two processes only one puts a block into a lane. Finishing forgets what ended more than
-`history_s` ago: body entries, journal facts, index fields; a block with a few survivors is rewritten in place, so one
-missing receipt does not pin five hundred messages. What finishing changes in the index beside removing what is over
-(receipts that never came, ids that several messages share) is done while the receipt stage stands still.
+One task sleeps until the next deadline of `{c}:due`. A release is guarded by the block's journal (watched,
+then written), so that of two processes only one puts a block into a lane. Finishing forgets what ended more
+than `history_s` ago: body entries, journal facts, index fields; a block with a few survivors is rewritten in
+place, so one missing receipt does not pin five hundred messages. What finishing changes in the index beside
+removing what is over (receipts that never came, ids that several messages share) is done while the receipt
+stage stands still.
 """
 
 from __future__ import annotations
@@ -228,14 +229,17 @@ class DueStage:
         return True
 
     async def _alive_elsewhere(self, block: blocks.Block, progress: blocks.Progress) -> set[int]:
-        """Entries accepted here that went on in another block which is still kept: the way there must stay readable.
+        """Entries accepted here that went on in another block which is still kept: the way there must stay
+        readable.
 
-        (Where they were in between is in nobody's way: the first block's journal always names the last place.)
+        (Where they were in between is in nobody's way: the first block's journal always names the
+        last place.)
         """
         moved = [
             (position, where)
             for position, (kind, _, where) in progress.ended.items()
-            if kind == blocks.MOVED and (entry := block.entries[position]) is not None
+            if kind == blocks.MOVED
+            and (entry := block.entries[position]) is not None
             and (entry.extra is None or not entry.extra.message_id)
         ]
         if not moved:
@@ -340,7 +344,9 @@ class _Look:
             pause_s = max(RECHECK_MIN_S, history_s)
             if oldest_wait:
                 # Wait longer the longer the missing ones have been missing: each look reads the whole block.
-                pause_s = max(pause_s, min((now_s - oldest_wait) / 2, oldest_wait + config.receipt_timeout_s - now_s))
+                pause_s = max(
+                    pause_s, min((now_s - oldest_wait) / 2, oldest_wait + config.receipt_timeout_s - now_s)
+                )
             self.next_ms = now_ms + int(pause_s * 1000)
 
     def forget(self, keys: CarrierKeys, member: bytes, epoch: int) -> list[tuple[Any, ...]]:
@@ -359,8 +365,10 @@ class _Look:
                 gone.append(key)
             elif len(others) < len(candidates(value)):
                 kept += [key, joined(others)]
-        for start in range(0, len(gone), HDEL_CHUNK):
-            commands.append(("HDEL", keys.receipts, *gone[start : start + HDEL_CHUNK]))
+        commands += [
+            ("HDEL", keys.receipts, *gone[start : start + HDEL_CHUNK])
+            for start in range(0, len(gone), HDEL_CHUNK)
+        ]
         if kept:
             commands.append(("HSET", keys.receipts, *kept))
         tables = [
@@ -376,7 +384,9 @@ class _Look:
             return commands
         commands.append(("ZADD", keys.due, self.next_ms, finish_member(block.block_id)))
         if self.over or self._records > JOURNAL_RECORDS_MAX:
-            block.entries = [None if position in over else entry for position, entry in enumerate(block.entries)]
+            block.entries = [
+                None if position in over else entry for position, entry in enumerate(block.entries)
+            ]
             sent = {key: raw for key, raw in self.progress.sent.items() if key[0] not in over}
             record = blocks.Record(
                 blocks.FORMAT,

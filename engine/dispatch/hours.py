@@ -1,7 +1,7 @@
 """When a message may be sent: its window of hours in its own zone, its expiry, its validity_period. Pure.
 
-Wall-clock hours belong to a place: 21:00 in Tokyo is not 21:00 UTC, and a day with a daylight-saving change has 23 or
-25 hours. All arithmetic goes through the zone; results are milliseconds since 1970 UTC.
+Wall-clock hours belong to a place: 21:00 in Tokyo is not 21:00 UTC, and a day with a daylight-saving change
+has 23 or 25 hours. All arithmetic goes through the zone; results are milliseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def _minutes(hours: str) -> int:
 def span(window: Window, now_ms: int) -> tuple[int, int]:
     """The allowed span that holds `now_ms`, or else the next one: (opens_ms, closes_ms).
 
-    A window whose `from` is later than its `to` runs over midnight and belongs to the day on which it opens; equal
-    ends mean the whole day. (NEVER_MS, NEVER_MS) if no day is allowed.
+    A window whose `from` is later than its `to` runs over midnight and belongs to the day on which it opens;
+    equal ends mean the whole day. (NEVER_MS, NEVER_MS) if no day is allowed.
     """
     zone = _zone(window.zone)
     here = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone)
@@ -47,7 +47,9 @@ def span(window: Window, now_ms: int) -> tuple[int, int]:
         start = datetime(day.year, day.month, day.day, opens // 60, opens % 60, tzinfo=zone)
         end_day = day + timedelta(days=(opens + length) // (24 * 60))
         end_minute = (opens + length) % (24 * 60)
-        end = datetime(end_day.year, end_day.month, end_day.day, end_minute // 60, end_minute % 60, tzinfo=zone)
+        end = datetime(
+            end_day.year, end_day.month, end_day.day, end_minute // 60, end_minute % 60, tzinfo=zone
+        )
         closes_ms = int(end.timestamp() * 1000)
         if closes_ms > now_ms:
             return int(start.timestamp() * 1000), closes_ms

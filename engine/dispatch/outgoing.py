@@ -1,8 +1,9 @@
-"""What one carrier account has in hand, and the pump that gives granted parts to binds with room at the carrier's pace.
+"""What one carrier account has in hand, and the pump that gives granted parts to binds with room at the
+carrier's pace.
 
-Synchronous: it is called when a bind has room, a grant became durable, or the pace allows more. Three limits meet
-here, and each is asked before a part leaves: the grant (durable permission), the window (unanswered requests of a
-bind) and the pace (parts in a sliding second of the account).
+Synchronous: it is called when a bind has room, a grant became durable, or the pace allows more. Three limits
+meet here, and each is asked before a part leaves: the grant (durable permission), the window (unanswered
+requests of a bind) and the pace (parts in a sliding second of the account).
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ class Outgoing:
             self._on_skip()
 
     def lost(self, bind: SendingBind) -> list[Token]:
-        """A bind may not send any more. Returns a part that was not written of each message it had begun: the rest of
-        such a message is decided on anew, because its time may be over when a bind is back.
+        """A bind may not send any more. Returns a part that was not written of each message it had begun:
+        the rest of such a message is decided on anew, because its time may be over when a bind is back.
         """
         if bind in self.binds:
             self.binds.remove(bind)
@@ -130,9 +131,8 @@ class Outgoing:
         return any(message.todo for begun in self.begun_long.values() for message in begun)
 
     def _has_usable(self) -> bool:
-        return (
-            any(run.next < run.usable for lane in self.lanes.values() for run in lane)
-            or any(self.begun_long.values())
+        return any(run.next < run.usable for lane in self.lanes.values() for run in lane) or any(
+            self.begun_long.values()
         )
 
     def _gather(
@@ -160,7 +160,9 @@ class Outgoing:
     def _from_run(
         self, run: Run, bind: SendingBind, count: int, bodies: list[bytes], tokens: list[Token], now_ms: int
     ) -> int:
-        """The hot loop: granted entries of one run, until `count` parts are collected. Returns what is left of it."""
+        """The hot loop: granted entries of one run, until `count` parts are collected. Returns what is left
+        of it.
+        """
         entries, payloads = run.entries, run.payloads
         skip = run.skip
         index, stop = run.next, run.usable
@@ -264,8 +266,9 @@ class Outgoing:
 def grant_more(outgoing: Outgoing, budget: int) -> tuple[list[Run], int]:
     """Raise the grants of waiting runs by up to `budget` parts, urgent lanes first.
 
-    Returns the runs whose grant was raised and the parts granted. At least one message is granted when the budget is
-    positive, even if it has more parts than that: a window of 1 must still pass a message of ten parts.
+    Returns the runs whose grant was raised and the parts granted. At least one message is granted when the
+    budget is positive, even if it has more parts than that: a window of 1 must still pass a message of ten
+    parts.
     """
     raised: list[Run] = []
     granted = 0

@@ -1,9 +1,10 @@
 """How many parts may be written now, so that no sliding second ever holds more than the contract. Pure.
 
-A carrier counts what arrives in any second, not a bucket with bursts: a bucket that allows 500 at once after a quiet
-time and 500 more in the same second breaks a contract of 500. So what was written is remembered in spans of a
-fiftieth of a second, a full second plus one span is summed (2 % of the rate is the price), and no span takes more than its share of the rate: the
-line is even, and a carrier that counts shorter windows than a second is content too.
+A carrier counts what arrives in any second, not a bucket with bursts: a bucket that allows 500 at once after
+a quiet time and 500 more in the same second breaks a contract of 500. So what was written is remembered in
+spans of a fiftieth of a second, a full second plus one span is summed (2 % of the rate is the price), and no
+span takes more than its share of the rate: the line is even, and a carrier that counts shorter windows than
+a second is content too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ UNLIMITED: Final = 1 << 30
 
 
 class Pacer:
-    """The pace of one carrier account in parts per second; `rate` 0 = unlimited. Times in seconds, monotonic."""
+    """The pace of one carrier account in parts per second; `rate` 0 = unlimited. Times in seconds,
+    monotonic.
+    """
 
     __slots__ = ("_sent", "_share", "_total", "rate")
 
@@ -34,7 +37,9 @@ class Pacer:
             return UNLIMITED
         span = self._forget(now)
         here = self._sent[-1][1] if self._sent and self._sent[-1][0] == span else 0
-        return max(0, min(int(self.rate) - self._total if self.rate >= 1 else 1 - self._total, self._share - here))
+        return max(
+            0, min(int(self.rate) - self._total if self.rate >= 1 else 1 - self._total, self._share - here)
+        )
 
     def took(self, parts: int, now: float) -> None:
         """`parts` were handed to a socket at `now`."""

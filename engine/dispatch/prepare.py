@@ -1,7 +1,7 @@
 """From a valid submission to an entry of a carrier's block, or a refusal. Pure.
 
-What is decided here is what the app is told at the door: which carrier takes the number, into how many parts the text
-falls by that carrier's rules, and when it may first be sent.
+What is decided here is what the app is told at the door: which carrier takes the number, into how many parts
+the text falls by that carrier's rules, and when it may first be sent.
 """
 
 from __future__ import annotations
@@ -18,9 +18,22 @@ from .router import Router
 
 
 class Batchlet:
-    """Messages of one submission that may share a block: same carrier, lane, campaign and moment. Parallel lists."""
+    """Messages of one submission that may share a block: same carrier, lane, campaign and moment. Parallel
+    lists.
+    """
 
-    __slots__ = ("at_ms", "campaign", "carrier", "digests", "entries", "lane", "long", "payloads", "places", "refs")
+    __slots__ = (
+        "at_ms",
+        "campaign",
+        "carrier",
+        "digests",
+        "entries",
+        "lane",
+        "long",
+        "payloads",
+        "places",
+        "refs",
+    )
 
     def __init__(self, carrier: str, lane: str, campaign: str, at_ms: int) -> None:
         self.carrier = carrier
@@ -76,7 +89,9 @@ class Preparer:
             if valid.carrier is None:
                 names = choose(to)
                 if not names:
-                    refused.append(Refusal(place, ref, "to", NO_ROUTE, "no route has a prefix of this number"))
+                    refused.append(
+                        Refusal(place, ref, "to", NO_ROUTE, "no route has a prefix of this number")
+                    )
                     continue
                 name = names[0]
             else:
@@ -146,7 +161,9 @@ def _slow(
             else:
                 parts = len(segment.segment_data(valid.data or b"", rules).parts)
         except TextError as error:
-            return Refusal(place, valid.ref, "text" if valid.text is not None else "data", error.code, error.detail)
+            return Refusal(
+                place, valid.ref, "text" if valid.text is not None else "data", error.code, error.detail
+            )
     at_ms = valid.at_ms
     extra = None
     if not valid.receipt or valid.window is not None or valid.tags or valid.data is not None:
@@ -155,7 +172,9 @@ def _slow(
         earliest_ms = max(now_ms, at_ms)
         opens_ms = hours.span(valid.window, earliest_ms)[0]
         if opens_ms == hours.NEVER_MS or (valid.expires_ms and opens_ms >= valid.expires_ms):
-            return Refusal(place, valid.ref, "window", INVALID_WINDOW, "the window does not open before `expires`")
+            return Refusal(
+                place, valid.ref, "window", INVALID_WINDOW, "the window does not open before `expires`"
+            )
         at_ms = max(at_ms, opens_ms) if opens_ms > earliest_ms else at_ms
     return parts, at_ms, extra
 

@@ -1,9 +1,9 @@
 """The record stage of one carrier: answers, doubts and skips become facts, and facts carry the next grant.
 
-One write is in flight at a time; everything learnt meanwhile is the next one. A turn is one MULTI: journal records with
-grants, the receipt index, blocks for what is to be sent again, the events that tell the apps, and the end of blocks.
-A crash leaves a turn either whole or undone; undone means the parts concerned are below a grant and without a fact:
-in doubt, and handled as such by the next owner.
+One write is in flight at a time; everything learnt meanwhile is the next one. A turn is one MULTI: journal
+records with grants, the receipt index, blocks for what is to be sent again, the events that tell the apps,
+and the end of blocks. A crash leaves a turn either whole or undone; undone means the parts concerned are
+below a grant and without a fact: in doubt, and handled as such by the next owner.
 """
 
 from __future__ import annotations
@@ -94,7 +94,13 @@ class Recorder:
         """A clean stop: no new grants."""
         self.busy = False
         self.counts: dict[str, int] = {
-            "sent": 0, "refused": 0, "retried": 0, "in_doubt": 0, "resolved_late": 0, "expired": 0, "cancelled": 0,
+            "sent": 0,
+            "refused": 0,
+            "retried": 0,
+            "in_doubt": 0,
+            "resolved_late": 0,
+            "expired": 0,
+            "cancelled": 0,
         }
         self.after_turn: Callable[[], None] = lambda: None
         """Called when grants became usable."""
@@ -118,7 +124,9 @@ class Recorder:
         self.bell.ring()
 
     def lower_grants(self) -> None:
-        """A clean stop: what was granted and never given to a bind is granted no more, so nobody doubts it later."""
+        """A clean stop: what was granted and never given to a bind is granted no more, so nobody doubts it
+        later.
+        """
         self.stopping = True
         for lane in self._outgoing.lanes.values():
             for run in lane:
@@ -181,7 +189,8 @@ class Recorder:
             self._take_late(work, late)
         cancelled = self._take_cancels(work)
         raised = self._grant(work)
-        # A journal is read in the very step that grants for the first time: a cancellation is in it, or finds it changed.
+        # A journal is read in the very step that grants for the first time: a cancellation is in it, or
+        # finds it changed.
         fresh = [run for run in raised if run.fresh]
         if not (work.dirty or work.commands or work.events or work.rx or work.later):
             for done, result in cancelled:
@@ -220,7 +229,9 @@ class Recorder:
     async def _write(
         self, work: _Turn, fresh: list[Run]
     ) -> tuple[list[Run], list[Any] | Applied, list[tuple[Run, int]]]:
-        """Build the commit and write it. Returns the runs that ended, the replies, and where each first look is."""
+        """Build the commit and write it. Returns the runs that ended, the replies, and where each first look
+        is.
+        """
         commands: list[tuple[Any, ...]] = []
         reads: list[tuple[Run, int]] = []
         if work.rx:
@@ -255,7 +266,9 @@ class Recorder:
         return closed, replies, reads
 
     async def _after_index(self, work: _Turn, replies: list[Any] | Applied) -> None:
-        """Two things the index may tell once it is written: an id that was given before, a receipt that came first."""
+        """Two things the index may tell once it is written: an id that was given before, a receipt that came
+        first.
+        """
         ids = work.rx[::2]
         if isinstance(replies, Applied):
             self.on_orphans(list(ids))
@@ -362,7 +375,13 @@ class Recorder:
         self._decide(work, run, index, entry, message.failed, sorted(unsent))
 
     def _decide(
-        self, work: _Turn, run: Run, index: int, entry: Entry, failed: dict[int, int], pending: list[int] | None
+        self,
+        work: _Turn,
+        run: Run,
+        index: int,
+        entry: Entry,
+        failed: dict[int, int],
+        pending: list[int] | None,
     ) -> None:
         """One decision for a message: final here, again later, or over another carrier."""
         extra = entry.extra or Extra()
@@ -374,7 +393,9 @@ class Recorder:
             decision = retry.decide(status, extra.attempts, self._config.max_attempts, self._rng.random())
             if status == 0x58:
                 self._throttled()
-            if worst is None or (worst.after_s is not None and (decision.after_s is None or decision.after_s > worst.after_s)):
+            if worst is None or (
+                worst.after_s is not None and (decision.after_s is None or decision.after_s > worst.after_s)
+            ):
                 worst = decision
                 last_status = status
         if worst is not None and worst.after_s is None:
@@ -424,7 +445,14 @@ class Recorder:
         due = -(-at_ms // LATER_GRAIN_MS) * LATER_GRAIN_MS
         key = (self._config.name, run.lane, run.block.app, run.block.campaign, due)
         moved = Entry(
-            entry.to, entry.sender, entry.text, entry.ref, entry.parts, entry.expires_ms, entry.reference, extra
+            entry.to,
+            entry.sender,
+            entry.text,
+            entry.ref,
+            entry.parts,
+            entry.expires_ms,
+            entry.reference,
+            extra,
         )
         work.later.setdefault(key, []).append((run, index, moved, command_status))
 
@@ -480,7 +508,9 @@ class Recorder:
         if len(self._moved_doubts) > DOUBTS_REMEMBERED_MAX:
             self._moved_doubts.popitem(last=False)
 
-    def _end(self, work: _Turn, run: Run, index: int, kind: int, command_status: int, where: str = "") -> None:
+    def _end(
+        self, work: _Turn, run: Run, index: int, kind: int, command_status: int, where: str = ""
+    ) -> None:
         run.ended.append((index, kind, command_status, where))
         run.open -= 1
         work.touch(run)
@@ -576,7 +606,9 @@ class Recorder:
         return answers
 
     def _take_late(self, work: _Turn, late: list[Answer]) -> None:
-        """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is withdrawn."""
+        """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is
+        withdrawn.
+        """
         for token, _command_id, command_status, message_id, _sequence in late:
             run, index, part = token
             entry = run.entries[index]
@@ -586,7 +618,8 @@ class Recorder:
             text = message_id.decode("latin-1")
             place = self._withdraw(work, run, index, part, text)
             if place is None:
-                # The copy is on its way or there is none: both may be told of, and the block of the first one waits.
+                # The copy is on its way or there is none: both may be told of, and the block of the first
+                # one waits.
                 place = (run.block_id, index)
                 self._note_sent(work, place, part, text)
             else:
@@ -621,7 +654,9 @@ class Recorder:
         if ahead is None:
             # Waiting in `due` or in a lane: the step that grants it for the first time reads this.
             before = run.entries[index]
-            if before is None or (before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))):
+            if before is None or (
+                before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))
+            ):
                 return None
             if before.parts == 1:
                 self._open_copies[block_id].add(position)
@@ -648,7 +683,9 @@ class Recorder:
         work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
 
     def ended_elsewhere(self, block_id: str, index: int) -> None:
-        """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any more."""
+        """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any
+        more.
+        """
         copies = self._open_copies.get(block_id)
         if copies is not None:
             copies.add(index)
@@ -716,6 +753,7 @@ class Recorder:
         if len(records) <= 1:
             return
         progress = blocks.fold(records)
+        before = run.open
         for index in sorted(set(progress.ended) | {index for index, _ in progress.sent}):
             entry = run.entries[index]
             if index in run.skip or entry is None:
@@ -731,7 +769,8 @@ class Recorder:
             else:
                 run.skip.add(index)
                 run.open -= 1
-        self._if_ended(run)
+        if run.open < before:
+            self._if_ended(run)
 
     def _if_ended(self, run: Run) -> None:
         if run.open <= 0:

@@ -1,8 +1,9 @@
 """What to do about a command_status: classes as data (protocol.md 1.12), one pure decision.
 
-THROTTLE lower the rate now, send again, burns no attempt · BUSY exponential back-off, bounded · SESSION a fault of the
-session, not of the message: send again, burns no attempt · ROUTE this carrier will not take it: another may ·
-PERMANENT final · PERMANENT_DESTINATION final, and no other carrier is tried · RETRY_ONCE once more, then like ROUTE.
+THROTTLE lower the rate now, send again, burns no attempt · BUSY exponential back-off, bounded · SESSION a
+fault of the session, not of the message: send again, burns no attempt · ROUTE this carrier will not take it:
+another may · PERMANENT final · PERMANENT_DESTINATION final, and no other carrier is tried · RETRY_ONCE once
+more, then like ROUTE.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from ...codecs import constants as c
 
 
 class StatusClass(StrEnum):
+    """What kind of refusal a command_status is; the module's docstring says what follows from each."""
+
     THROTTLE = "throttle"
     BUSY = "busy"
     SESSION = "session"
@@ -52,7 +55,9 @@ RETRY_ONCE_S: Final = 5.0
 
 
 class Decision(NamedTuple):
-    """`after_s` None = final here; `burns` = counts as an attempt; `elsewhere` = another carrier may be tried."""
+    """`after_s` None = final here; `burns` = counts as an attempt; `elsewhere` = another carrier may be
+    tried.
+    """
 
     status_class: StatusClass
     after_s: float | None

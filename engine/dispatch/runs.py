@@ -13,7 +13,9 @@ from ..ledger.keys import CarrierKeys
 
 OK: Final = 0
 IN_DOUBT: Final = -1
-"""The outcome of a part whose answer never came, beside the command_status values (which are not negative)."""
+"""The outcome of a part whose answer never came, beside the command_status values (which are not
+negative).
+"""
 
 
 class LongMessage:
@@ -68,7 +70,9 @@ class Run:
         self.journal_key = keys.journal(block.block_id)
         self.entries = block.entries
         self.payloads: list[bytes | None] = []
-        """Octets of one-part GSM-7 texts, parallel to entries; empty when the block was read back from the store."""
+        """Octets of one-part GSM-7 texts, parallel to entries; empty when the block was read back from the
+        store.
+        """
         self.stream_id = stream_id
         self.slot = slot
         self.lane = block.lane

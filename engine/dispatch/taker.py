@@ -1,8 +1,8 @@
 """Taking blocks from the lanes of one carrier, and taking over what an earlier process left behind.
 
-A block is read into the pending list of a slot (the name of a consumer), so ownership follows the slot and not the
-process. Waiting has no side effect; taking is a separate, short write. After any error the pending list is read
-again: a block whose reply was lost is found there.
+A block is read into the pending list of a slot (the name of a consumer), so ownership follows the slot and
+not the process. Waiting has no side effect; taking is a separate, short write. After any error the pending
+list is read again: a block whose reply was lost is found there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..bell import Bell
 from ..clock import Clock
 from ..errors import Fenced
 from ..ledger import blocks
-from ..ledger.keys import GROUP, LANES, CarrierKeys
+from ..ledger.keys import GROUP, CarrierKeys
 from ..ledger.port import Stage, Store, StoreError, StoreRefused
 from .outgoing import Outgoing
 from .recorder import Recorder
@@ -145,13 +145,16 @@ class Taker:
                 pause_s = min(1.0, pause_s * 2)
 
     async def watch(self) -> None:
-        """A second task: while nothing is made here, wait for what other processes accept. Until cancelled."""
+        """A second task: while nothing is made here, wait for what other processes accept. Until
+        cancelled.
+        """
         stage = self._store.stage(f"watch-{self._keys.name}")
         lanes = list(self._keys.lanes.values())
         while True:
             await self._idle.wait()
             try:
-                # What was taken is pending until it is deleted: whatever comes after the last of it was not taken.
+                # What was taken is pending until it is deleted: whatever comes after the last of it was not
+                # taken.
                 pending = await stage.read([("XPENDING", lane, GROUP) for lane in lanes])
                 after = {lane: summary[2] or b"0-0" for lane, summary in zip(lanes, pending, strict=True)}
                 if await self._store.wait(after, WAIT_S):
@@ -186,7 +189,9 @@ class Taker:
             raise Fenced(f"another engine has taken over carrier {self._keys.name}: this one stops")
 
     async def _recover(self) -> None:
-        """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or before us."""
+        """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or
+        before us.
+        """
         before = len(self._outgoing.runs)
         lanes = list(self._keys.lanes.values())
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
@@ -250,7 +255,9 @@ class Taker:
         self._recorder.want_grants()
 
     async def _drop(self, stream_id: bytes, block_id: str, lane: bytes) -> None:
-        """A queue entry without a block: its end was written and this reply is older. Nothing is lost by it."""
+        """A queue entry without a block: its end was written and this reply is older. Nothing is lost by
+        it.
+        """
         log.warning("%s: queue entry of block %s has no block; dropped", self._keys.name, block_id)
         await self._stage.commit([("XACK", lane, GROUP, stream_id), ("XDEL", lane, stream_id)])
 
@@ -264,7 +271,9 @@ def _parts_of(block: blocks.Block) -> int:
 
 
 def _entries(replies: list[Any]) -> list[tuple[bytes, str | None, bytes]]:
-    """(stream id, block id, lane) of every entry in these XREADGROUP replies; block id None: the entry was deleted."""
+    """(stream id, block id, lane) of every entry in these XREADGROUP replies; block id None: the entry was
+    deleted.
+    """
     found: list[tuple[bytes, str | None, bytes]] = []
     for reply in replies:
         for lane, entries in reply or []:

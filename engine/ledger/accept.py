@@ -1,9 +1,9 @@
 """Accepting: from prepared messages to durable blocks, references included, in one atomic step.
 
-One write is in flight at a time; what arrives meanwhile is the next batch. A step reads the references it is about to
-take (and watches their version), then commits blocks, journals, queue entries and references together: either all of
-it is on disk when the app hears `accepted`, or nothing is. Block ids are minted before the write, so a lost reply is
-answered by asking for the block.
+One write is in flight at a time; what arrives meanwhile is the next batch. A step reads the references it is
+about to take (and watches their version), then commits blocks, journals, queue entries and references
+together: either all of it is on disk when the app hears `accepted`, or nothing is. Block ids are minted
+before the write, so a lost reply is answered by asking for the block.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class DirectTaker(Protocol):
         ...
 
     def offered(self, block: blocks.Block, payloads: list[bytes | None], reply: Any, known: bool) -> None:
-        """The write is over: `reply` is what XREADGROUP said. Not `known`: it was applied, its replies are lost.
+        """The write is over: `reply` is what XREADGROUP said. Not `known`: it was applied, its replies are
+        lost.
 
         Called exactly once for every offer taken; `reply` None and `known`: nothing was written.
         """
@@ -116,8 +117,9 @@ class AcceptStage:
         on_block: BlockMade,
         direct: Mapping[str, DirectTaker] | None = None,
     ) -> None:
-        """`block_messages`: carrier -> most messages in a block; `reference_max`: carrier -> highest concatenation
-        reference (255 or 65535); `on_block` is called with each block that was made durable and is due now.
+        """`block_messages`: carrier -> most messages in a block; `reference_max`: carrier -> highest
+        concatenation reference (255 or 65535); `on_block` is called with each block that was made durable
+        and is due now.
         """
         self._stage = store.stage("accept")
         self._carriers = carriers
@@ -143,8 +145,8 @@ class AcceptStage:
         """Make these durable. Returns what was accepted, in the order of their places, and what was refused
         (reference conflicts).
 
-        Raises StoreUnavailable or StoreRefused: nothing of it was accepted. OutcomeUnknown: they may have been;
-        to submit again with the same references is safe.
+        Raises StoreUnavailable or StoreRefused: nothing of it was accepted. OutcomeUnknown: they may have
+        been; to submit again with the same references is safe.
         """
         if self.away:
             raise StoreUnavailable("the message store is away")
@@ -302,7 +304,9 @@ class AcceptStage:
                 if group is not None and group.entries:
                     self._close(plan, key, group, now_ms)
                 self._minted += 1
-                group = groups[key] = _Group(f"{self._epoch:x}-{self._minted:x}", self._block_messages[carrier])
+                group = groups[key] = _Group(
+                    f"{self._epoch:x}-{self._minted:x}", self._block_messages[carrier]
+                )
             stop = min(len(entries), start + group.room)
             if octets > BLOCK_OCTETS_MAX:
                 stop = min(stop, start + LONG_BLOCK_MESSAGES_MAX)
@@ -360,9 +364,7 @@ class AcceptStage:
         batchlet.keep(kept)
         return places, duplicates
 
-    def _close(
-        self, plan: _Plan, key: tuple[str, str, str, str, int], group: _Group, now_ms: int
-    ) -> None:
+    def _close(self, plan: _Plan, key: tuple[str, str, str, str, int], group: _Group, now_ms: int) -> None:
         """The commands that make one block."""
         carrier, lane, app, campaign, at_ms = key
         keys = self._carriers[carrier]
@@ -375,7 +377,9 @@ class AcceptStage:
             plan.due_now.append((carrier, block, group.payloads))
 
     async def _look_up(self, batch: list[_Waiting], now_ms: int) -> _Known:
-        """Which references are taken, and the last concatenation reference of each destination of a long message."""
+        """Which references are taken, and the last concatenation reference of each destination of a long
+        message.
+        """
         bucket = int(now_ms / 1000 / self._ref_ttl_s)
         commands: list[tuple[Any, ...]] = []
         asked: list[tuple[str, list[str]]] = []
@@ -403,8 +407,10 @@ class AcceptStage:
         for carrier, numbers in long.items():
             prefix = self._carriers[carrier].prefix
             watch.append(prefix + b"concat:version")
-            for each in (concat_bucket, concat_bucket - 1):
-                commands.append(("HMGET", prefix + b"concat:%d" % each, *numbers))
+            commands += [
+                ("HMGET", prefix + b"concat:%d" % each, *numbers)
+                for each in (concat_bucket, concat_bucket - 1)
+            ]
         if not commands:
             return known
         replies = await self._stage.read(commands, watch)
@@ -425,7 +431,9 @@ class AcceptStage:
         return known
 
     async def _has_previous(self, app: str, bucket: int) -> bool:
-        """Whether the span before this one holds references. Asked once a span: nobody adds to it any more."""
+        """Whether the span before this one holds references. Asked once a span: nobody adds to it any
+        more.
+        """
         known = self._previous.get(app)
         if known is None or known[0] != bucket:
             (there,) = await self._stage.read([("EXISTS", self._app(app).refs(bucket - 1))])
@@ -500,7 +508,9 @@ class _Plan:
         if not self.first_block_key:
             self.first_block_key = key
         self.count += len(block.entries)
-        self.commands += make_block(keys, block, at_ms, epoch, len(block.entries) if consumer is not None else 0)
+        self.commands += make_block(
+            keys, block, at_ms, epoch, len(block.entries) if consumer is not None else 0
+        )
         if consumer is not None:
             lane = keys.lanes[block.lane]
             self.commands.append(("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 1, "STREAMS", lane, ">"))
@@ -518,7 +528,8 @@ def _in_order(placed: list[tuple[list[int], list[Accepted]]]) -> list[Accepted]:
 def make_block(
     keys: CarrierKeys, block: blocks.Block, at_ms: int, epoch: int, grant: int = 0
 ) -> list[tuple[Any, ...]]:
-    """The commands that create a block: body, journal, and its place in a lane (now) or among the due (later).
+    """The commands that create a block: body, journal, and its place in a lane (now) or among the due
+    (later).
 
     `grant`: entries below may be sent at once, by whoever takes the block in the same write.
     """

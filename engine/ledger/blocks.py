@@ -1,8 +1,9 @@
 """What the ledger stores, and the one way to read it: truth = fold(body, journal, receipt fields).
 
-A *block* is up to 512 accepted messages of one carrier, lane, app and campaign, stored as one value. Its *journal* is
-an append-only list of records. A record carries the facts that one turn of the record stage learnt of that block and
-the *grant*: messages below it may have been written to a socket, messages at or above it certainly were not.
+A *block* is up to 512 accepted messages of one carrier, lane, app and campaign, stored as one value. Its
+*journal* is an append-only list of records. A record carries the facts that one turn of the record stage
+learnt of that block and the *grant*: messages below it may have been written to a socket, messages at or
+above it certainly were not.
 
 Pure: bytes and values in, values out. Every stored shape begins with a format number.
 """
@@ -88,7 +89,8 @@ class Block(msgspec.Struct, array_like=True):
 class Record(msgspec.Struct, array_like=True):
     """One journal record: the grant from now on (-1 = unchanged), and facts of this block.
 
-    `sent`, `parts` and `ids` are parallel: entry index, part number (0 = first), the SMSC's message_id as latin-1.
+    `sent`, `parts` and `ids` are parallel: entry index, part number (0 = first), the SMSC's message_id as
+    latin-1 characters.
     `parts` is empty when all are part 0. `ended` holds (index, kind, command_status, where it moved).
     """
 
@@ -145,8 +147,8 @@ class Progress(msgspec.Struct):
 
 
 def fold(records: list[bytes]) -> Progress:
-    """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts, and of a message
-    that moved on again (told to the block it was accepted in) the last place.
+    """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts, and of
+    a message that moved on again (told to the block it was accepted in) the last place.
 
     (A grant is only lowered by a clean stop, which knows what it never wrote.)
     """
@@ -166,7 +168,9 @@ def fold(records: list[bytes]) -> Progress:
 
 
 def plain_ids(records: list[bytes]) -> list[str] | None:
-    """The message_ids of a block whose messages all had one part and were all sent; None for any other block."""
+    """The message_ids of a block whose messages all had one part and were all sent; None for any other
+    block.
+    """
     grant = 0
     ids: list[str] = []
     sent: list[int] = []

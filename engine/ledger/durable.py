@@ -1,7 +1,8 @@
 """A stage whose writes must happen: repeated until their outcome is known.
 
-Facts (a response, a receipt) may not be dropped because Redis was restarting. Every write of such a stage carries a
-turn number; after a lost reply the number tells whether the write was applied, so nothing is written twice.
+Facts (a response, a receipt) may not be dropped because Redis was restarting. Every write of such a stage
+carries a turn number; after a lost reply the number tells whether the write was applied, so nothing is
+written twice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ APPLIED: Final = Applied()
 
 
 class DurableStage:
-    """One stage of the store with a memory of its last turn. `name` is unique within `turns_key` and process."""
+    """One stage of the store with a memory of its last turn. `name` is unique within `turns_key` and
+    process.
+    """
 
     def __init__(self, store: Store, name: str, turns_key: bytes, epoch: int) -> None:
         self._stage = store.stage(name)
@@ -56,7 +59,9 @@ class DurableStage:
         await self._stage.unwatch()
 
     async def commit(self, commands: list[tuple[Any, ...]]) -> list[Any] | Applied | None:
-        """One attempt with the outcome known. None: a watched key changed. Raises StoreError: nothing was written."""
+        """One attempt with the outcome known. None: a watched key changed. Raises StoreError: nothing was
+        written.
+        """
         self._turn += 1
         marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
         try:

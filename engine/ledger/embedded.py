@@ -178,7 +178,9 @@ class _Server:
             await anyio.sleep(LOOK_AFTER_S)
             try:
                 if await self._ended(0.0):
-                    _log.error("the embedded server has died: starting it again; what it acknowledged is on disk")
+                    _log.error(
+                        "the embedded server has died: starting it again; what it acknowledged is on disk"
+                    )
                     with anyio.CancelScope(shield=True):
                         async with self._gate():
                             await self._start_or_adopt()

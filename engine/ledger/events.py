@@ -1,7 +1,7 @@
 """What an app will be told: stored compactly, written in the same atomic step as the fact it tells. Pure.
 
-One entry of `{a}:events` holds the events of one step. A cursor names the entry and the event's place in it, so that
-an acknowledgement may fall anywhere.
+One entry of `{a}:events` holds the events of one step. A cursor names the entry and the event's place in it,
+so that an acknowledgement may fall anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from .keys import AppKeys
 
 
 class Told(msgspec.Struct, array_like=True, gc=False):
-    """One event as stored. `kind`: `report`, `correction` or `received`; the latter uses the last three fields."""
+    """One event as stored. `kind`: `report`, `correction` or `received`; the latter uses the last three
+    fields.
+    """
 
     kind: str
     message_id: str
@@ -43,6 +45,7 @@ def publish(app: str, told: list[Told]) -> list[tuple[Any, ...]]:
 
 
 def entry_events(value: bytes) -> list[Told]:
+    """The events of one stored entry, in order."""
     return _decode(value)
 
 

@@ -131,7 +131,10 @@ async def _read_receipts(
         for value in values:
             for each in candidates(value) if value is not None else []:
                 origin = origin_of(each)
-                if (origin.block_id, origin.index) == (standing.block_id, index) or origin.message_id == message_id:
+                if (origin.block_id, origin.index) == (
+                    standing.block_id,
+                    index,
+                ) or origin.message_id == message_id:
                     octets.append(each[0] if is_final(each) else 0x30)
     standing.delivered_parts = octets.count(0x44)
     if octets and 0x30 not in octets and len(octets) >= entry.parts:

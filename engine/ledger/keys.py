@@ -1,7 +1,9 @@
-"""The names of everything Todoke keeps in Redis: one place, so that an operator can read a key and find its writer.
+"""The names of everything Todoke keeps in Redis: one place, so that an operator can read a key and find its
+writer.
 
-`{c:NAME}` is the tag of a carrier account, `{a:NAME}` that of an app. The tags group keys for the eye (and for a
-proxy that shards by tag); one engine speaks to one Redis primary, so a step may touch the keys of both at once.
+`{c:NAME}` is the tag of a carrier account, `{a:NAME}` that of an app. The tags group keys for the eye (and
+for a proxy that shards by tag); one engine speaks to one Redis primary, so a step may touch the keys of both at
+once.
 """
 
 from __future__ import annotations
@@ -68,5 +70,7 @@ class AppKeys:
         self.refs_version = self.prefix + b"ref:version"
 
     def refs(self, bucket: int) -> bytes:
-        """The references accepted in one span of `ref_ttl_s`; a look-up reads the current and the previous one."""
+        """The references accepted in one span of `ref_ttl_s`; a look-up reads the current and the previous
+        one.
+        """
         return self.prefix + b"ref:%d" % bucket

@@ -1,12 +1,13 @@
 """What a receipt changes: pure decisions over the receipt index.
 
 Given the index values that a batch of receipts found, `Batch` says what to write and what to tell. Rules: an
-intermediate state never overwrites a final one; a final state stands, but DELIVRD after another final is told as a
-correction; a message in parts is delivered only if all its parts are, else the worst part counts.
+intermediate state never overwrites a final one; a final state stands, but DELIVRD after another final is
+told as a correction; a message in parts is delivered only if all its parts are, else the worst part counts.
 
-A message that is more than one entry of the index, in parts or sent twice because its first copy was in doubt, has a
-*table* in `{c}:multi`: an octet of state for each part, whichever copy the receipt speaks of. It is what makes the
-report of such a message one report.
+A message that is more than one entry of the index, in parts or sent twice because its first copy was in
+doubt, has a
+*table* in `{c}:multi`: an octet of state for each part, whichever copy the receipt speaks of. It is what
+makes the report of such a message one report.
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ from .fields import (
     with_state,
 )
 
+UNDECIDED: Final = (WAITING, INTERMEDIATE)
 DELIVERED: Final = STATE_OCTETS["delivered"]
 CLOSED: Final = b"!"
-"""Before a table, or in its place: the message has ended for another reason than its receipts. Only a DELIVRD of every
-part is still told, as a correction."""
+"""Before a table, or in its place: the message has ended for another reason than its receipts. Only a
+DELIVRD of every part is still told, as a correction."""
 
 
 class Batch:
-    """The changes of one batch of receipts. `multi` is the table of parts as read, updated as the batch goes."""
+    """The changes of one batch of receipts. `multi` is the table of parts as read, updated as the batch
+    goes.
+    """
 
     def __init__(self, carrier: str, now_ms: int, one_receipt: bool) -> None:
         """`now_ms` wall-clock milliseconds; `one_receipt`: one receipt speaks for all parts of a message."""
@@ -58,13 +62,11 @@ class Batch:
         self.applied = 0
         self.repeated = 0
 
-    def apply_all(
-        self, keys: list[bytes], receipts: list[Receipt], values: list[bytes | None]
-    ) -> list[int]:
+    def apply_all(self, keys: list[bytes], receipts: list[Receipt], values: list[bytes | None]) -> list[int]:
         """Apply receipts under their own ids; parallel lists. Returns the positions that matched nothing.
 
-        The loop is the hot path for what nearly every receipt is: the first and final one of a message in one part.
-        `apply` decides everything else, and the same.
+        The loop is the hot path for what nearly every receipt is: the first and final one of a message in
+        one part. `apply` decides everything else, and the same.
         """
         missed: list[int] = []
         changed = self.changed
@@ -77,7 +79,7 @@ class Batch:
         for position, value in enumerate(values):
             key = keys[position]
             receipt = receipts[position]
-            if value is not None and (value[0] == WAITING or value[0] == INTERMEDIATE) and key not in changed:
+            if value is not None and value[0] in UNDECIDED and key not in changed:
                 octet = octets.get(receipt.state)
                 if octet is not None:
                     origin = origin_of(value)
@@ -112,7 +114,8 @@ class Batch:
     def apply(self, key: bytes, receipt: Receipt, value: bytes | None, *, exact: bool) -> bool:
         """Apply one receipt to the value under `key`. False: it belongs to none of the candidates there.
 
-        A key that is not the receipt's own canonical id (`exact` False) counts only with the same destination.
+        A key that is not the receipt's own canonical id (`exact` False) counts only with the same
+        destination.
         """
         value = self.changed.get(key, value)
         if value is None:
@@ -151,7 +154,7 @@ class Batch:
                 self.repeated += 1
                 return None
             return with_state(value, INTERMEDIATE, self._now_s)
-        if octet == WAITING or octet == INTERMEDIATE:
+        if octet in UNDECIDED:
             origin = origin_of(value)
             self.applied += 1
             if has_table(origin):
@@ -171,7 +174,9 @@ class Batch:
         return None
 
     def time_out(self, key: bytes, value: bytes, since_max_s: int) -> None:
-        """No receipt came in time: every candidate in `value` that waits since that second or longer becomes `unknown`."""
+        """No receipt came in time: every candidate in `value` that waits since that second or longer becomes
+        `unknown`.
+        """
         found = candidates(self.changed.get(key, value))
         for position, value in enumerate(found):
             if not is_final(value) and since_s(value) <= since_max_s:
@@ -271,4 +276,7 @@ def worst_of(table: bytes) -> int:
 def _same_destination(origin: Origin, receipt: Receipt) -> bool:
     """A receipt's addresses are those of the message swapped, but some SMSCs do not swap: either may fit."""
     tail = origin.destination
-    return receipt.source_addr[-DESTINATION_DIGITS:] == tail or receipt.destination_addr[-DESTINATION_DIGITS:] == tail
+    return (
+        receipt.source_addr[-DESTINATION_DIGITS:] == tail
+        or receipt.destination_addr[-DESTINATION_DIGITS:] == tail
+    )

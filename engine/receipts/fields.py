@@ -1,8 +1,8 @@
 """One field of the receipt index `{c}:rx`: canonical message_id -> what a receipt needs to become a report.
 
 A value is: one octet of state, four octets of time (seconds, big-endian: when that state was written), then a
-MessagePack array. A change of state therefore costs one slice and no decoding. An id that an SMSC gave twice holds a
-list of such values behind the octet `L`. Pure.
+MessagePack array. A change of state therefore costs one slice and no decoding. An id that an SMSC gave twice
+holds a list of such values behind the octet `L`. Pure.
 """
 
 from __future__ import annotations
@@ -52,13 +52,16 @@ class Origin(msgspec.Struct, array_like=True, gc=False):
     app: str
     ref: str | None
     destination: str
-    """The last digits of the destination: enough to tell candidates apart, the same in national and other forms."""
+    """The last digits of the destination: enough to tell candidates apart, the same in national and other
+    forms.
+    """
     message_id: str = ""
     """Only when it is not `carrier.block.index`."""
     doubled: bool = False
 
 
 DESTINATION_DIGITS: Final = 6
+
 
 class Parked(msgspec.Struct, array_like=True):
     """One receipt under `{c}:orphans`: it came (at that second) before its message_id was known."""
@@ -79,7 +82,9 @@ _FALSE: Final = _encode(False)[0]
 
 
 def index_key(message_id: bytes) -> bytes:
-    """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants 4-6)."""
+    """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants
+    4-6).
+    """
     return message_id.strip(WHITE).lower().lstrip(b"0") or b"0"
 
 
@@ -89,8 +94,8 @@ def index_keys(ids: list[str]) -> list[bytes]:
 
 
 def all_over(values: list[bytes | None], block_id: str, before_s: int) -> bool:
-    """Whether every value is a single final one of this block, of a message that was sent once, written at or before
-    that second.
+    """Whether every value is a single final one of this block, of a message that was sent once, written at
+    or before that second.
     """
     head = bytes((0x90 + len(Origin.__struct_fields__),)) + _encode(block_id)
     limit = max(0, before_s).to_bytes(4, "big")
@@ -113,18 +118,22 @@ def new_value(origin: Origin, now_s: int) -> bytes:
 
 
 def with_state(value: bytes, octet: int, now_s: int) -> bytes:
+    """The same value in another state, written at that second."""
     return octet.to_bytes(1, "big") + now_s.to_bytes(4, "big") + value[5:]
 
 
 def origin_of(value: bytes) -> Origin:
+    """Where the part of a single value came from."""
     return _decode(value[5:])
 
 
 def is_final(value: bytes) -> bool:
+    """Whether a single value is in a final state."""
     return value[0] != WAITING and value[0] != INTERMEDIATE
 
 
 def since_s(value: bytes) -> int:
+    """The second at which a single value's state was written."""
     return int.from_bytes(value[1:5], "big")
 
 

@@ -1,9 +1,10 @@
-"""The receipt stage of one carrier: deliver_sm in, index and reports written in one step, deliver_sm_resp out.
+"""The receipt stage of one carrier: deliver_sm in, index and reports written in one step, deliver_sm_resp
+out.
 
-A deliver_sm is answered ESME_ROK only after the step that stored what it says; while the store is away it is answered
-ESME_RX_T_APPN, so the SMSC keeps it. A receipt that matches nothing yet is parked: the parking step looks into the
-index once more in the same transaction, and the record stage looks for parked receipts in the step that writes the
-index, so one of the two sees the other.
+A deliver_sm is answered ESME_ROK only after the step that stored what it says; while the store is away it is
+answered ESME_RX_T_APPN, so the SMSC keeps it. A receipt that matches nothing yet is parked: the parking step
+looks into the index once more in the same transaction, and the record stage looks for parked receipts in the
+step that writes the index, so one of the two sees the other.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ Item = tuple[DeliveringBind, int, int, bytes]
 
 
 class _Work:
-    """The receipts of one turn, in parallel lists: what came from the binds, or out of the orphans (`parked`)."""
+    """The receipts of one turn, in parallel lists: what came from the binds, or out of the orphans
+    (`parked`).
+    """
 
     __slots__ = ("items", "keys", "parked", "receipts")
 
@@ -92,7 +95,13 @@ class ReceiptStage:
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_due: Callable[[int], None] = lambda at_ms: None
         self.counts: dict[str, int] = {
-            "receipts": 0, "repeated": 0, "orphaned": 0, "adopted": 0, "received": 0, "unreadable": 0, "put_off": 0,
+            "receipts": 0,
+            "repeated": 0,
+            "orphaned": 0,
+            "adopted": 0,
+            "received": 0,
+            "unreadable": 0,
+            "put_off": 0,
         }
         self.lag_s = 0.0
         """How long the last batch waited between its arrival and its answer."""
@@ -174,10 +183,13 @@ class ReceiptStage:
                 try:
                     receipt = parse_deliver(frame)
                     if receipt is None:
-                        received.append(read_message(frame, self._config.name, int(self._clock.wall() * 1000)))
+                        received.append(
+                            read_message(frame, self._config.name, int(self._clock.wall() * 1000))
+                        )
                         continue
                 except CodecError as error:
-                    # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever (protocol.md 1.6).
+                    # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever (protocol.md
+                    # 1.6).
                     self.counts["unreadable"] += 1
                     log.error("%s: a deliver_sm cannot be read: %s", self._config.name, error)
                     continue
@@ -235,10 +247,14 @@ class ReceiptStage:
     async def _decide(self, work: _Work) -> tuple[Batch, list[int]]:
         """What the receipts change, and the positions of those that match nothing."""
         keys = work.keys
-        batch = Batch(self._config.name, int(self._clock.wall() * 1000), self._config.multipart_receipts == "one")
+        batch = Batch(
+            self._config.name, int(self._clock.wall() * 1000), self._config.multipart_receipts == "one"
+        )
         if not keys:
             return batch, []
-        (found,) = await self._stage.read([("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,))
+        (found,) = await self._stage.read(
+            [("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,)
+        )
         missed = batch.apply_all(keys, work.receipts, found)
         unmatched = await self._look_closer(work, missed, batch) if missed else []
         if batch.long:
@@ -249,7 +265,8 @@ class ReceiptStage:
         return batch, unmatched
 
     async def _look_closer(self, work: _Work, missed: list[int], batch: Batch) -> list[int]:
-        """Other forms of ids that the index does not know: the other base, the id in the text beside the TLV's.
+        """Other forms of ids that the index does not know: the other base, the id in the text beside the
+        TLV's.
 
         Returns the positions that match nothing at all.
         """
@@ -299,13 +316,16 @@ class ReceiptStage:
         room = max(0, self._config.orphans_max - count)
         parked, put_off = unmatched[:room], unmatched[room:]
         if put_off:
-            log.error("%s: %d receipts without a message are kept already (orphans_max)", self._config.name, count)
+            log.error(
+                "%s: %d receipts without a message are kept already (orphans_max)", self._config.name, count
+            )
         if not parked:
             return [], [], put_off
         keys = [work.keys[position] for position in parked]
         (before,) = await self._stage.read([("HMGET", self._keys.orphans, *keys)])
         stored: dict[bytes, list[Parked]] = {
-            key: decode_parked(value) if value is not None else [] for key, value in zip(keys, before, strict=True)
+            key: decode_parked(value) if value is not None else []
+            for key, value in zip(keys, before, strict=True)
         }
         for position in parked:
             held = stored[work.keys[position]]
