@@ -56,7 +56,7 @@ def _run(house: House, give_up_at: float, *, shown: bool) -> Figures:
     try:
         with (
             SyncClient(house.socket, answer_timeout_s=PATIENCE_S) as client,
-            client.subscribe() as subscription,
+            client.subscribe(reconnect=False) as subscription,
         ):
             with progress_bar("sending", len(sent.recipients.rows), shown=shown) as advance:
                 submit_rows(client, sent, advance, patience_s=PATIENCE_S)

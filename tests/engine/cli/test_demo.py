@@ -86,11 +86,13 @@ def test_a_long_path_of_temporary_files_is_avoided(monkeypatch: pytest.MonkeyPat
     assert not house.directory.exists()
 
 
-def test_a_demonstration_whose_node_dies_ends_and_says_so(place: Path) -> None:
+@pytest.mark.parametrize("after_s", [0.0, 2.0])
+def test_a_demonstration_whose_node_dies_ends_and_says_so(place: Path, after_s: float) -> None:
     process = start(place)
     assert process.stdout is not None
     process.stdout.readline()
     (node,) = wait_for_process(place, b"serve")
+    time.sleep(after_s)
     os.kill(node, signal.SIGKILL)
     _out, err = process.communicate(timeout=SECONDS_MAX)
     assert process.returncode == 1
