@@ -251,7 +251,7 @@ def test_every_command_is_used() -> None:
 def test_the_two_commands_come_first() -> None:
     first, second = blocks("sh")
     assert first.strip().endswith("&& .venv/bin/todoke demo")
-    assert second.strip().endswith("&& .venv/bin/python -m pytest")
+    assert second.strip().endswith("&& .venv/bin/python -m pytest -n 2 --dist loadfile")
     assert README.index(second) < 2_000
 
 
