@@ -34,6 +34,8 @@ log = logging.getLogger("todoke.record")
 
 TURN_ANSWERS_MAX: Final = 4_000
 DOUBTS_REMEMBERED_MAX: Final = 100_000
+FINISH_GRAIN_MS: Final = 500
+"""Blocks that ended within this time are looked after in one go."""
 LATER_GRAIN_MS: Final = 250
 """What is sent again within the same quarter of a second shares a block."""
 
@@ -256,9 +258,11 @@ class Recorder:
                 commands.append(("XDEL", lane, run.stream_id))
                 commands.append(("INCRBY", self._keys.queued[run.lane], -len(run.entries)))
                 finish_at = work.now_ms + int(self._config.history_s * 1000)
+                finish_at += FINISH_GRAIN_MS - finish_at % FINISH_GRAIN_MS
                 commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))
                 work.due_times.append(finish_at)
         commands += work.commands
+        commands += work.places(self._epoch)
         for app, told in work.events.items():
             commands += publish(app, told)
         replies = await self._stage.commit_surely(commands)
@@ -497,10 +501,12 @@ class Recorder:
                     self._end(work, run, index, blocks.MOVED, command_status, place)
                     before = run.entries[index]
                     if before is not None and before.extra is not None and before.extra.message_id:
-                        work.moved_on(before.extra.message_id, command_status, place)
+                        mid = before.extra.message_id
+                        work.moved_on(mid, blocks.MOVED, command_status, place)
+                        if moved.extra is not None and moved.extra.pending != before.extra.pending:
+                            work.moved_on(mid, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}")
                     if moved.extra is not None and moved.extra.doubled and carrier == self._config.name:
                         self._remember_doubt((run.block_id, index), (block_id, position))
-        work.commands += work.places(self._epoch)
 
     def _remember_doubt(self, before: tuple[str, int], after: tuple[str, int]) -> None:
         self._moved_doubts[before] = after
@@ -622,6 +628,8 @@ class Recorder:
                 # one waits.
                 place = (run.block_id, index)
                 self._note_sent(work, place, part, text)
+                if extra.message_id:
+                    work.moved_on(extra.message_id, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}")
             else:
                 self.counts["resolved_late"] += 1
                 if entry.parts == 1 and not extra.receipt:
@@ -804,11 +812,13 @@ class _Turn:
             run.dirty = True
             self.dirty.append(run)
 
-    def moved_on(self, message_id: str, command_status: int, place: str) -> None:
-        """A message goes on that was accepted in another block: that one's journal names its last place."""
+    def moved_on(self, message_id: str, kind: int, command_status: int, place: str) -> None:
+        """A message goes on that was accepted in another block: that one's journal names its last place (MOVED), and
+        those where parts of it were sent (ALSO), because it has to outlive them.
+        """
         carrier, block_id, index = blocks.split_message_id(message_id)
         facts = self._moved_on.setdefault((carrier, block_id), [])
-        facts.append((index, blocks.MOVED, command_status, place))
+        facts.append((index, kind, command_status, place))
 
     def places(self, epoch: int) -> list[tuple[Any, ...]]:
         """The commands that write down what `moved_on` was told."""
