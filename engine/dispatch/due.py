@@ -229,18 +229,14 @@ class DueStage:
         return True
 
     async def _alive_elsewhere(self, block: blocks.Block, progress: blocks.Progress) -> set[int]:
-        """Entries accepted here that went on in another block which is still kept: the way there must stay
-        readable.
-
-        (Where they were in between is in nobody's way: the first block's journal always names the
-        last place.)
+        """Entries accepted here that went on in another block which is still kept: this one is how they are
+        found, and it owns their table. (Blocks they went through in between are in nobody's way.)
         """
         moved = [
-            (position, where)
+            (position, place)
             for position, (kind, _, where) in progress.ended.items()
-            if kind == blocks.MOVED
-            and (entry := block.entries[position]) is not None
-            and (entry.extra is None or not entry.extra.message_id)
+            if kind == blocks.MOVED and is_origin(block.entries[position])
+            for place in (where, *progress.also.get(position, ()))
         ]
         if not moved:
             return set()
@@ -371,13 +367,14 @@ class _Look:
         ]
         if kept:
             commands.append(("HSET", keys.receipts, *kept))
-        tables = [
-            blocks.message_id(keys.name, block.block_id, position, block.entries[position])
-            for position in self.over
-            if self._had_table(position) and not self._moved(position)
-        ]
-        if tables:
-            commands.append(("HDEL", keys.multi, *tables))
+        tables: dict[bytes, list[str]] = {}
+        for position in self.over:
+            if is_origin(block.entries[position]):
+                for multi in self._tables(keys, position):
+                    name = blocks.message_id(keys.name, block.block_id, position)
+                    tables.setdefault(multi, []).append(name)
+        for multi, names in tables.items():
+            commands.append(("HDEL", multi, *names))
         journal = keys.journal(block.block_id)
         if not self.next_ms:
             commands += [("ZREM", keys.due, member), ("UNLINK", keys.block(block.block_id), journal)]
@@ -395,7 +392,13 @@ class _Look:
                 [index for index, _ in sent],
                 [part for _, part in sent],
                 list(sent.values()),
-                [(index, *end) for index, end in self.progress.ended.items() if index not in over],
+                [(index, *end) for index, end in self.progress.ended.items() if index not in over]
+                + [
+                    (index, blocks.ALSO, 0, place)
+                    for index, places in self.progress.also.items()
+                    if index not in over
+                    for place in places
+                ],
             )
             commands += [
                 ("SET", keys.block(block.block_id), blocks.encode(block)),
@@ -408,13 +411,19 @@ class _Look:
         origin = origin_of(value)
         return origin.block_id == self.block.block_id and origin.index in over
 
-    def _had_table(self, position: int) -> bool:
-        entry = self.block.entries[position]
-        return entry is not None and (entry.parts > 1 or (entry.extra is not None and entry.extra.doubled))
-
-    def _moved(self, position: int) -> bool:
+    def _tables(self, keys: CarrierKeys, position: int) -> list[bytes]:
+        """Where a message accepted here may have a table: at its first carrier, and at its last."""
         end = self.progress.ended.get(position)
-        return end is not None and end[0] == blocks.MOVED
+        if end is not None and end[0] == blocks.MOVED:
+            last = CarrierKeys(blocks.split_message_id(end[2])[0])
+            return [keys.multi] if last.name == keys.name else [keys.multi, last.multi]
+        entry = self.block.entries[position]
+        return [keys.multi] if entry is not None and entry.parts > 1 else []
+
+
+def is_origin(entry: blocks.Entry | None) -> bool:
+    """Whether a message was accepted in the block that holds this entry, not moved there."""
+    return entry is not None and (entry.extra is None or not entry.extra.message_id)
 
 
 def _is_of(value: bytes, block_id: str, position: int) -> bool:

@@ -26,6 +26,7 @@ MOVED: Final = 4  # goes on as an entry of another block (retry, hold, another c
 ABANDONED: Final = 5  # in doubt, and the carrier's policy says never to send twice
 FORGOTTEN: Final = 6  # ended and older than history_s: the body is gone
 UNANSWERED: Final = 7  # sent, and no receipt came within receipt_timeout_s
+ALSO: Final = 8  # no end: a later block in which parts of the message were sent, before it went on from there
 
 STATE_OF_KIND: Final = {
     FAILED: "rejected",
@@ -144,6 +145,8 @@ class Progress(msgspec.Struct):
     """(index, part) -> message_id, of every part answered ESME_ROK."""
     ended: dict[int, tuple[int, int, str]] = {}
     """index -> (kind, command_status, where it moved)."""
+    also: dict[int, list[str]] = {}
+    """index -> further places with receipts to come."""
 
 
 def fold(records: list[bytes]) -> Progress:
@@ -152,7 +155,7 @@ def fold(records: list[bytes]) -> Progress:
 
     (A grant is only lowered by a clean stop, which knows what it never wrote.)
     """
-    progress = Progress(sent={}, ended={})
+    progress = Progress(sent={}, ended={}, also={})
     for raw in records:
         record = decode_record(raw)
         if record.grant >= 0:
@@ -161,6 +164,11 @@ def fold(records: list[bytes]) -> Progress:
         for position, index in enumerate(record.sent):
             progress.sent.setdefault((index, parts[position] if parts else 0), record.ids[position])
         for index, kind, command_status, where in record.ended:
+            if kind == ALSO:
+                places = progress.also.setdefault(index, [])
+                if where not in places:
+                    places.append(where)
+                continue
             before = progress.ended.get(index)
             if before is None or (kind == MOVED and before[0] == MOVED):
                 progress.ended[index] = (kind, command_status, where)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ..receipts.fields import REPORT_STATES, SEVERITY, candidates, index_key, is_final, origin_of
+from ..receipts.correlation import DELIVERED, read_table, worst_of
+from ..receipts.fields import REPORT_STATES, WAITING, candidates, index_key, is_final, origin_of
 from . import blocks
 from .events import rfc3339
 from .keys import CarrierKeys
@@ -63,7 +64,7 @@ async def find(stage: Stage, message_id: str, *, watch: bool = False) -> Standin
         carrier, block_id, index = blocks.split_message_id(message_id)
     except ValueError:
         return None
-    delivered_before = 0
+    first: Standing | None = None
     for _ in range(HOPS_MAX):
         keys = CarrierKeys(carrier)
         journal = keys.journal(block_id)
@@ -78,25 +79,51 @@ async def find(stage: Stage, message_id: str, *, watch: bool = False) -> Standin
             break
         progress = blocks.fold(records)
         end = progress.ended.get(index)
-        if end is not None and end[0] == blocks.MOVED:
-            if watch:
-                await stage.unwatch()
-            carrier, block_id, index = blocks.split_message_id(end[2])
-            continue
         standing = Standing(
-            block.app, carrier, block_id, index, block.lane, entry, records, "queued", False, 0,
-            delivered_before, end[1] if end is not None else 0, block.accepted_ms,
+            block.app, carrier, block_id, index, block.lane, entry, records, "queued", False, 0, 0,
+            end[1] if end is not None else 0, block.accepted_ms,
         )  # fmt: skip
         if entry.extra is not None and entry.extra.accepted_ms:
             standing.accepted_ms = entry.extra.accepted_ms
+        if end is not None and end[0] == blocks.MOVED:
+            if watch:
+                await stage.unwatch()
+            first = first or standing
+            carrier, block_id, index = blocks.split_message_id(end[2])
+            continue
         if end is not None:
             standing.state, standing.final = blocks.STATE_OF_KIND.get(end[0], "unknown"), True
+            _, table = await _read_table(stage, keys, standing, message_id)
+            if table.count(DELIVERED) == len(table):
+                standing.state, standing.delivered_parts = "delivered", len(table)
             return standing
         await _read_receipts(stage, keys, standing, progress, message_id)
         return standing
     if watch:
         await stage.unwatch()
-    return None
+    if first is not None:
+        # Its last block is forgotten, and an earlier one waits for receipts of the parts that were sent from there.
+        first.sent_parts = first.entry.parts
+        await _judge(stage, CarrierKeys(carrier), first, message_id)
+    return first
+
+
+async def _read_table(
+    stage: Stage, keys: CarrierKeys, standing: Standing, message_id: str
+) -> tuple[bool, bytes]:
+    (stored,) = await stage.read([("HGET", keys.multi, message_id)])
+    return read_table(stored, standing.entry.parts)
+
+
+async def _judge(stage: Stage, keys: CarrierKeys, standing: Standing, message_id: str) -> None:
+    """What the table of a message says that was sent whole."""
+    closed, table = await _read_table(stage, keys, standing, message_id)
+    standing.delivered_parts = table.count(DELIVERED)
+    standing.state = "submitted"
+    if WAITING not in table:
+        standing.state, standing.final = REPORT_STATES.get(worst_of(table), "unknown"), True
+    elif closed:
+        standing.state, standing.final = "unknown", True
 
 
 async def _read_receipts(
@@ -119,24 +146,13 @@ async def _read_receipts(
     if len(ids) < len(mine):
         standing.state, standing.final = "unknown", True
         return
-    if entry.parts > 1:
-        (tables,) = await stage.read([("HMGET", keys.multi, message_id)])
-        octets = list(tables[0] or b"0" * entry.parts)
-        if octets[:1] == [0x21]:
-            standing.state, standing.final = "unknown", True
-            return
-    else:
-        (values,) = await stage.read([("HMGET", keys.receipts, *ids)])
-        octets = []
-        for value in values:
-            for each in candidates(value) if value is not None else []:
-                origin = origin_of(each)
-                if (origin.block_id, origin.index) == (
-                    standing.block_id,
-                    index,
-                ) or origin.message_id == message_id:
-                    octets.append(each[0] if is_final(each) else 0x30)
-    standing.delivered_parts = octets.count(0x44)
-    if octets and 0x30 not in octets and len(octets) >= entry.parts:
-        worst = max(octets, key=lambda octet: SEVERITY.get(octet, 0))
-        standing.state, standing.final = REPORT_STATES.get(worst, "unknown"), True
+    if entry.parts > 1 or (entry.extra is not None and entry.extra.doubled):
+        await _judge(stage, keys, standing, message_id)
+        return
+    (values,) = await stage.read([("HMGET", keys.receipts, *ids)])
+    for value in values:
+        for each in candidates(value) if value is not None else []:
+            origin = origin_of(each)
+            if (origin.block_id, origin.index) == (standing.block_id, index) and is_final(each):
+                standing.state, standing.final = REPORT_STATES.get(each[0], "unknown"), True
+                standing.delivered_parts = int(each[0] == DELIVERED)

@@ -77,10 +77,6 @@ _decode = msgspec.msgpack.Decoder(Origin).decode
 _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-_FALSE: Final = _encode(False)[0]
-"""The last octet of a value whose `doubled` is false."""
-
-
 def index_key(message_id: bytes) -> bytes:
     """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants
     4-6).
@@ -104,7 +100,6 @@ def all_over(values: list[bytes | None], block_id: str, before_s: int) -> bool:
         [
             value is not None
             and value[0] in finals
-            and value[-1] == _FALSE
             and value[1:5] <= limit
             and value.startswith(head, 5)
             for value in values

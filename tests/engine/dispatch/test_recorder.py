@@ -6,6 +6,7 @@ The engine is real from the door to the bind; the test is the SMSC and the clock
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from todoke_tests_kit import NUMBER, WALL_S, FakeBind, House, node_config, run
 
 from todoke.codecs import constants as c
+from todoke.engine.intake.errors import UnknownMessage
 from todoke.engine.messages import Correction, Report, Valid, Window
 
 LONG = "x" * 400
@@ -260,11 +262,10 @@ def test_expired_cancelled_long_and_plain_messages_in_one_block() -> None:
         while bind.waiting:
             await answered(house, bind, f"A{number}")
             number += 1
-        assert [(sent.text[:5], sent.part) for sent in bind.seen] == [
-            ("plain", 0), (LONG[:0] + bind.seen[1].text[:5], 0), (bind.seen[2].text[:5], 1),
-            (bind.seen[3].text[:5], 2), ("quiet", 0),
+        assert [(sent.text[-5:], sent.part) for sent in bind.seen] == [
+            ("plain", 0), ("xxxxx", 0), ("xxxxx", 1), ("xxxxx", 2), ("quiet", 0),
         ]  # fmt: skip
-        for place in range(number):
+        for place in range(4):
             bind.receipt(f"A{place}")
         assert dict(await house.states()) == {
             plain: "delivered", expired: "expired", cancelled: "cancelled", long: "delivered", unsent_receipt: "sent",
@@ -828,7 +829,8 @@ def test_whatever_happens_every_message_ends_once_and_grants_return_to_zero(seed
     async def story(house: House) -> None:
         await walk(house, random.Random(seed))
 
-    run(story, node_config({"history_s": 5, "receipt_timeout_s": 600, "window": 10}), seed=seed)
+    settings = {"history_s": 5, "receipt_timeout_s": 600, "orphan_ttl_s": 60, "window": 10}
+    run(story, node_config(settings), seed=seed)
 
 
 async def walk(house: House, rng: random.Random) -> None:
@@ -868,7 +870,8 @@ async def walk(house: House, rng: random.Random) -> None:
             given.append(f"{len(given):x}-")
             bind.answer_late(given[-1])
         elif what < 0.9 and accepted:
-            await house.node.cancel("default", rng.choice(accepted))
+            with suppress(UnknownMessage):
+                await house.node.cancel("default", rng.choice(accepted))
         elif what < 0.93:
             await house.reopen()
             bind = house.bind(window=rng.choice((1, 2, 10)))
