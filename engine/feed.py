@@ -11,45 +11,55 @@ from .bell import Bell
 from .intake.errors import BadCursor, NodeUnavailable
 from .ledger.events import Told, as_event, cursor, entry_events, entry_key, split_cursor
 from .ledger.keys import AppKeys
-from .ledger.port import Stage, Store, StoreError
+from .ledger.port import OutcomeUnknown, Stage, Store, StoreError
 from .messages import StoredEvent
 
 log = logging.getLogger("todoke.feed")
 
 ENTRIES_AT_ONCE_MAX: Final = 8
+STREAM_ID_MAX: Final = (1 << 64) - 1
+COUNTED_AT_ONCE_MAX: Final = 200
+"""Entries read at once to count what an acknowledgement covers that was handed out by an earlier process."""
 ACK_PAUSE_S: Final = 0.2
+
+Order = tuple[tuple[int, int], int]
+"""A cursor as it compares: entry, and place in it."""
+BEGINNING: Final[Order] = ((0, 0), -1)
 
 
 class Feed:
-    """The events of one app. `run()` is its acknowledging task."""
+    """The events of one app. `run()` is its acknowledging task; the other methods may be called from many."""
 
     def __init__(self, store: Store, app: str) -> None:
         self.app = app
         self._keys = AppKeys(app)
         self._reading: Stage = store.stage(f"events-{app}")
         self._acking: Stage = store.stage(f"ack-{app}")
-        self._bell = Bell()
+        self._news = anyio.Event()
+        """Set, and replaced, when there are new events."""
         self._ack_bell = Bell()
         self._wanted: str | None = None
         self._acked: str | None = None
-        self._loaded = False
         self._counts: dict[str, int] = {}
-        """Entries handed out and not acknowledged in whole -> how many of their events are not
-        acknowledged.
+        """Entries handed out and not acknowledged in whole -> how many events each has; in order, and complete
+        from `_handed_from` to `_handed_to`.
         """
+        self._handed_from: Order = BEGINNING
+        self._handed_to: Order = BEGINNING
         self.unacknowledged = 0
 
     async def load(self) -> None:
         """At the start: where the app is. Raises StoreError."""
         acked, count = await self._reading.read([("GET", self._keys.acked), ("GET", self._keys.events_n)])
         self._acked = acked.decode() if acked is not None else None
+        self._handed_from = self._handed_to = self._acked_order()
         self.unacknowledged = int(count or 0)
-        self._loaded = True
 
     def told(self, count: int) -> None:
         """New events were written."""
         self.unacknowledged += count
-        self._bell.ring()
+        self._news.set()
+        self._news = anyio.Event()
 
     async def events(self, after: str | None) -> list[StoredEvent]:
         """Events after a cursor (None: after the acknowledged one); waits until there is one.
@@ -58,55 +68,61 @@ class Feed:
         """
         where = after if after is not None else self._wanted or self._acked
         while True:
+            news = self._news
             try:
                 found = await self._read(where)
             except StoreError as error:
                 raise NodeUnavailable(str(error)) from error
             if found:
                 return found
-            await self._bell.wait()
+            await news.wait()
 
     async def _read(self, after: str | None) -> list[StoredEvent]:
-        entries: list[Any] = []
-        skip = 0
-        if after is None:
-            start = "-"
-        else:
-            try:
-                entry_id, position, count = split_cursor(after)
-            except ValueError:
-                raise BadCursor() from None
-            if position + 1 < count:
-                start, skip = entry_id, position + 1
-            else:
-                start = f"({entry_id}"
+        start, begin = "-", BEGINNING
+        if after is not None:
+            entry_id, position, count = _split(after)
+            begin = (entry_key(entry_id), position)
+            start = entry_id if position + 1 < count else f"({entry_id}"
         (entries,) = await self._reading.read(
             [("XRANGE", self._keys.events, start, "+", "COUNT", ENTRIES_AT_ONCE_MAX)]
         )
+        if not self._handed_from <= begin <= self._handed_to:
+            # The app goes on from a cursor of its own: what lies between has not been counted.
+            self._counts.clear()
+            self._handed_from = self._handed_to = begin
         found: list[StoredEvent] = []
         for raw_id, fields in entries:
             entry_id = raw_id.decode()
             told: list[Told] = entry_events(fields[1])
             count = len(told)
-            first = 0
-            if skip:
-                if after is not None and entry_id == split_cursor(after)[0]:
-                    first = skip
-                skip = 0
-            self._counts.setdefault(entry_id, count)
-            for position in range(first, count):
+            key = entry_key(entry_id)
+            if (key, count - 1) > self._handed_to:
+                self._counts[entry_id] = count
+                self._handed_to = (key, count - 1)
+            for position in range(begin[1] + 1 if key == begin[0] else 0, count):
                 where = cursor(entry_id, position, count)
                 found.append((where, as_event(told[position], where)))
         return found
 
-    def ack(self, where: str) -> None:
-        """Everything up to this cursor is acknowledged; written soon. Raises BadCursor."""
-        try:
-            new = _order(where)
-        except ValueError:
-            raise BadCursor() from None
-        now = self._wanted or self._acked
-        if now is None or new > _order(now):
+    async def ack(self, where: str) -> None:
+        """Everything up to this cursor is acknowledged; written soon.
+
+        Raises BadCursor, also for what was never handed out; NodeUnavailable.
+        """
+        entry_id, position, count = _split(where)
+        new = (entry_key(entry_id), position)
+        if new <= self._wanted_order():
+            return
+        there = self._counts.get(entry_id)
+        if there is None:
+            try:
+                (entries,) = await self._reading.read([("XRANGE", self._keys.events, entry_id, entry_id)])
+            except StoreError as error:
+                raise NodeUnavailable(str(error)) from error
+            there = len(entry_events(entries[0][1][1])) if entries else 0
+        if count != there or position >= count:
+            raise BadCursor()
+        if new > self._wanted_order():
             self._wanted = where
             self._ack_bell.ring()
 
@@ -114,55 +130,85 @@ class Feed:
         """Write down acknowledgements, the newest at a time, until cancelled."""
         while True:
             await self._ack_bell.wait()
-            where = self._wanted
-            if where is None:
-                continue
-            try:
-                await self._write_ack(where)
-            except StoreError as error:
-                log.info("%s: an acknowledgement waits for the message store: %s", self.app, error)
-                await anyio.sleep(ACK_PAUSE_S)
-                self._ack_bell.ring()
+            while self._wanted is not None and self._wanted != self._acked:
+                try:
+                    await self._write_ack(self._wanted)
+                except StoreError as error:
+                    log.info("%s: an acknowledgement waits for the message store: %s", self.app, error)
+                    await anyio.sleep(ACK_PAUSE_S)
 
     async def _write_ack(self, where: str) -> None:
         entry_id, position, count = split_cursor(where)
-        number = await self._newly_acked(where)
+        number = await self._newly_acked(_order(where))
         milliseconds, sequence = entry_key(entry_id)
         keep_from = f"{milliseconds}-{sequence + 1}" if position + 1 >= count else entry_id
-        await self._acking.commit(
-            [
-                ("XTRIM", self._keys.events, "MINID", keep_from),
-                ("SET", self._keys.acked, where),
-                ("INCRBY", self._keys.events_n, -number),
-            ]
-        )
+        try:
+            await self._acking.commit(
+                [
+                    ("XTRIM", self._keys.events, "MINID", keep_from),
+                    ("SET", self._keys.acked, where),
+                    ("INCRBY", self._keys.events_n, -number),
+                ]
+            )
+        except OutcomeUnknown:
+            (acked,) = await self._acking.read([("GET", self._keys.acked)])
+            if acked is None or acked.decode() != where:
+                raise
         self._acked = where
         self.unacknowledged -= number
+        for known, events in list(self._counts.items()):
+            if (entry_key(known), events - 1) > _order(where):
+                break
+            del self._counts[known]
 
-    async def _newly_acked(self, where: str) -> int:
+    async def _newly_acked(self, new: Order) -> int:
         """How many events this acknowledgement covers beyond the one before."""
-        new = _order(where)
-        old = _order(self._acked) if self._acked is not None else ((0, 0), -1)
+        old = self._acked_order()
+        counts = self._counts
+        if not (self._handed_from <= old and new <= self._handed_to):
+            counts = await self._stored_counts(old[0], new[0])
         number = 0
-        known = [entry_id for entry_id in self._counts if entry_key(entry_id) <= new[0]]
-        if not known:
-            entry_id = split_cursor(where)[0]
-            start = split_cursor(self._acked)[0] if self._acked is not None else "-"
-            (entries,) = await self._acking.read([("XRANGE", self._keys.events, start, entry_id)])
-            counts = {raw_id.decode(): len(entry_events(fields[1])) for raw_id, fields in entries}
-        else:
-            counts = {entry_id: self._counts[entry_id] for entry_id in known}
         for entry_id, count in counts.items():
             key = entry_key(entry_id)
-            first = old[1] + 1 if key == old[0] else 0
-            last = new[1] if key == new[0] else count - 1
+            if key > new[0]:
+                break
             if key >= old[0]:
+                first = old[1] + 1 if key == old[0] else 0
+                last = new[1] if key == new[0] else count - 1
                 number += max(0, last - first + 1)
-            if last == count - 1:
-                self._counts.pop(entry_id, None)
         return number
 
+    async def _stored_counts(self, first: tuple[int, int], last: tuple[int, int]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        start, end = "{}-{}".format(*first), "{}-{}".format(*last)
+        while True:
+            (entries,) = await self._acking.read(
+                [("XRANGE", self._keys.events, start, end, "COUNT", COUNTED_AT_ONCE_MAX)]
+            )
+            for raw_id, fields in entries:
+                counts[raw_id.decode()] = len(entry_events(fields[1]))
+            if len(entries) < COUNTED_AT_ONCE_MAX:
+                return counts
+            start = "(" + entries[-1][0].decode()
 
-def _order(where: str) -> tuple[tuple[int, int], int]:
+    def _acked_order(self) -> Order:
+        return BEGINNING if self._acked is None else _order(self._acked)
+
+    def _wanted_order(self) -> Order:
+        return self._acked_order() if self._wanted is None else _order(self._wanted)
+
+
+def _split(where: str) -> tuple[str, int, int]:
+    """entry id, position, count. Raises BadCursor."""
+    try:
+        entry_id, position, count = split_cursor(where)
+    except ValueError:
+        raise BadCursor() from None
+    if not where.isascii() or max(entry_key(entry_id)) > STREAM_ID_MAX:
+        raise BadCursor()
+    return entry_id, position, count
+
+
+def _order(where: str) -> Order:
     entry_id, position, _ = split_cursor(where)
     return entry_key(entry_id), position

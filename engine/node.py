@@ -17,14 +17,16 @@ from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
 from .dispatch.prepare import Preparer
+from .dispatch.recorder import has_table
 from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
 from .ledger.accept import AcceptStage
 from .ledger.events import Told, publish
 from .ledger.keys import LANES
-from .ledger.port import Store, StoreError
+from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
+from .receipts.correlation import CLOSED
 
 log = logging.getLogger("todoke.node")
 
@@ -124,9 +126,7 @@ class TodokeNode:
         """One attempt; None when the message moved on while we looked."""
         stage = self._inquiry_stage
         standing = await inquiry.find(stage, message_id, watch=True)
-        if standing is None:
-            raise UnknownMessage()
-        if standing.app != app:
+        if standing is None or standing.app != app:
             await stage.unwatch()
             raise UnknownMessage()
         answer = standing.answer(message_id)
@@ -134,41 +134,61 @@ class TodokeNode:
         run = carrier.find(standing.block_id) if carrier is not None else None
         gone = standing.state in ("submitted", "in_doubt")
         # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
-        if standing.final or standing.sent_parts or (gone and run is None):
+        if carrier is None or standing.final or standing.sent_parts or (gone and run is None):
             await stage.unwatch()
             return {**answer, "cancelled": False}
-        if carrier is not None and run is not None:
-            await stage.unwatch()
-            answered = anyio.Event()
-            results: list[bool] = []
+        if run is None:
+            return await self._cancel_waiting(app, message_id, standing, carrier)
+        await stage.unwatch()
+        answered = anyio.Event()
+        results: list[bool] = []
 
-            def done(possible: bool) -> None:
-                results.append(possible)
-                answered.set()
+        def done(possible: bool) -> None:
+            results.append(possible)
+            answered.set()
 
-            carrier.recorder.cancel(run, standing.index, done)
-            await answered.wait()
-            if results[0]:
-                return {**answer, "cancelled": True, "state": "cancelled", "final": True}
-            return {**answer, "cancelled": False, "state": "submitted"}
+        carrier.recorder.cancel(run, standing.index, done)
+        await answered.wait()
+        if results[0]:
+            return {**answer, "cancelled": True, "state": "cancelled", "final": True}
+        now = await inquiry.find(stage, message_id)
+        if now is None:
+            raise UnknownMessage()
+        if (now.carrier, now.block_id) != (standing.carrier, standing.block_id):
+            # It had left the run already, to be sent later: it waits elsewhere.
+            return None
+        state = now.state if now.final else "submitted"
+        return {**now.answer(message_id), "cancelled": False, "state": state}
+
+    async def _cancel_waiting(
+        self, app: str, message_id: str, standing: inquiry.Standing, carrier: Carrier
+    ) -> dict[str, Any] | None:
+        """Cancel what waits in `due` or in a lane: its journal is watched, whoever grants it first wins."""
+        entry = standing.entry
         told = Told(
-            "report", message_id, standing.entry.ref, "cancelled", standing.carrier, standing.entry.parts, 0,
-            standing.entry.extra is not None and standing.entry.extra.doubled, None,
-            int(self._clock.wall() * 1000),
+            "report", message_id, entry.ref, "cancelled", standing.carrier, entry.parts, 0,
+            entry.extra is not None and entry.extra.doubled, None, int(self._clock.wall() * 1000),
         )  # fmt: skip
         record = blocks.Record(
             blocks.FORMAT, self._epoch, -1, ended=[(standing.index, blocks.CANCELLED, 0, "")]
         )
-        keys = self._carriers[standing.carrier].keys if carrier is not None else None
-        if keys is None:
-            await stage.unwatch()
-            return {**answer, "cancelled": False}
-        replies = await stage.commit(
-            [("RPUSHX", keys.journal(standing.block_id), blocks.encode(record)), *publish(app, [told])]
-        )
+        commands: list[tuple[Any, ...]] = [
+            ("RPUSHX", carrier.keys.journal(standing.block_id), blocks.encode(record)),
+            *publish(app, [told]),
+        ]
+        if has_table(entry):
+            commands.append(("HSET", carrier.keys.multi, message_id, CLOSED))
+        try:
+            replies = await self._inquiry_stage.commit(commands)
+        except OutcomeUnknown:
+            # If it was written, the app is told; its feed has to look.
+            self._feeds[app].told(0)
+            raise
         if replies is None:
             return None
+        carrier.recorder.ended_elsewhere(standing.block_id, standing.index)
         self._feeds[app].told(1)
+        answer = standing.answer(message_id)
         return {**answer, "cancelled": True, "state": "cancelled", "final": True}
 
     async def events(self, app: str, after: str | None) -> list[StoredEvent]:
@@ -177,7 +197,7 @@ class TodokeNode:
 
     async def ack(self, app: str, cursor: str) -> None:
         """See `intake.node.Node.ack`."""
-        self._feeds[app].ack(cursor)
+        await self._feeds[app].ack(cursor)
 
     async def status(self) -> dict[str, Any]:
         """See `intake.node.Node.status`."""

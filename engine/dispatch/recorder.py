@@ -347,8 +347,10 @@ class Recorder:
         entry = run.entries[index]
         assert entry is not None
         self.counts["in_doubt" if outcome == IN_DOUBT else "refused"] += 1
-        if entry.parts > 1 and index in run.long:
-            self._long_part_done(work, run, index, part, outcome)
+        if entry.parts > 1:
+            # A lost bind names an unwritten part of a message that its other parts may have decided already.
+            if index in run.long:
+                self._long_part_done(work, run, index, part, outcome)
             return
         work.resolved_parts += parts_to_send(entry)
         self._decide(work, run, index, entry, {part: outcome}, None)

@@ -120,7 +120,10 @@ class FakeBind:
         taken, self.waiting[:number] = self.waiting[:number], []
         tokens = [token for token, _, _ in taken]
         self.late += tokens
+        was_full = self.bound and self.window_free == number
         self.carrier.on_doubt(self, tokens)
+        if was_full and number:
+            self.carrier.on_window(self)
 
     def answer_late(self, *ids: str) -> None:
         """The oldest parts that timed out are answered after all."""
