@@ -113,7 +113,9 @@ class Connection:
         try:
             async with anyio.create_task_group() as tasks:
                 try:
-                    await tasks.start(self._serve)
+                    # Shielded: a shelter that began under a cancelled `start` would never be told to end.
+                    with anyio.CancelScope(shield=True):
+                        await tasks.start(self._serve)
                     fault = await self._read()
                     self._end_input()
                     await self._finished.wait()
