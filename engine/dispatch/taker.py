@@ -181,7 +181,7 @@ class Taker:
         found = _entries(replies)
         if not found:
             return False
-        await self._load(found, slot)
+        await self._load(found, slot, first=True)
         return True
 
     def _check_epoch(self, value: bytes | None) -> None:
@@ -211,7 +211,7 @@ class Taker:
                 found = _entries(replies)
                 if not found:
                     break
-                await self._load([item for item in found if item[1] is not None], slot)
+                await self._load([item for item in found if item[1] is not None], slot, first=False)
                 for stream_id, _, lane in found:
                     position = lanes.index(lane)
                     after[position] = max(after[position], stream_id, key=_id_key)
@@ -219,8 +219,12 @@ class Taker:
             # Whoever left these behind may have used up the account's rate up to the moment it died.
             self._outgoing.hold(self._clock.monotonic() + PREDECESSOR_S)
 
-    async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int) -> None:
-        """Make runs of these queue entries."""
+    async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int, *, first: bool) -> None:
+        """Make runs of these queue entries.
+
+        `first`: nobody has held them before. A grant in their journals is then one that was written in the
+        hope of taking them at once (`offer`), and nothing was sent under it.
+        """
         now = self._clock.monotonic()
         unread: list[tuple[bytes, str, bytes]] = []
         for stream_id, block_id, lane in found:
@@ -250,7 +254,10 @@ class Taker:
                     await self._drop(stream_id, block_id, lane)
                     continue
                 run = Run(self._keys, blocks.decode_block(body), stream_id, slot, now)
-                self._recorder.adopt(run, blocks.fold(records))
+                progress = blocks.fold(records)
+                if first:
+                    progress.grant = 0
+                self._recorder.adopt(run, progress)
                 self._add(run)
         self._recorder.want_grants()
 
