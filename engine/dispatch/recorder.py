@@ -165,6 +165,8 @@ class Recorder:
 
     async def turn(self) -> None:
         """Record what is known now and grant what may follow."""
+        if self._late:
+            await self._drop_too_late()
         work = _Turn(self._keys, int(self._clock.wall() * 1000))
         answers = self._answers
         if len(answers) > TURN_ANSWERS_MAX:
@@ -602,6 +604,35 @@ class Recorder:
                 self._tell(work, run, index, entry, "cancelled")
             results.append((done, possible))
         return results
+
+    async def _drop_too_late(self) -> None:
+        """Take out late answers to messages that are forgotten: nobody would forget what they add."""
+        late, self._late = self._late, []
+        places: list[list[tuple[str, str, int]]] = []
+        for (run, index, _part), *_ in late:
+            mid = blocks.message_id(self._config.name, run.block_id, index, run.entries[index])
+            places.append([(self._config.name, run.block_id, index), blocks.split_message_id(mid)])
+        wanted = list(dict.fromkeys((carrier, block_id) for pair in places for carrier, block_id, _ in pair))
+        bodies = await self._stage.read_surely(
+            [("GET", CarrierKeys(carrier).block(block_id)) for carrier, block_id in wanted]
+        )
+        held = {
+            key: blocks.decode_block(body).entries
+            for key, body in zip(wanted, bodies, strict=True)
+            if body is not None
+        }
+        kept = [
+            answer
+            for answer, pair in zip(late, places, strict=True)
+            if all(
+                (carrier, block_id) in held and held[carrier, block_id][index] is not None
+                for carrier, block_id, index in pair
+            )
+        ]
+        if len(kept) < len(late):
+            number = len(late) - len(kept)
+            log.info("%s: %d answers came after their messages were forgotten", self._config.name, number)
+        self._late = kept + self._late
 
     def _answered_after_all(self) -> list[Answer]:
         """Late answers to parts whose doubt was not recorded yet: there never was one."""
