@@ -1,0 +1,111 @@
+"""`python -m todoke.bench.simulation`: play seeds, judge them, print what they went through.
+
+Exit code 0 when every promise was kept in every seed, 1 when one was broken, 2 for wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from .clock import HASH_SEED, ordered
+from .run import Outcome, main_of_one
+from .scenario import SHAPES, Size
+from .seeds import play_all
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="python -m todoke.bench.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="how many seeds to play")
+    parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed")
+    parser.add_argument("--size", choices=list(SHAPES), default="hour", help="virtual length of a seed")
+    parser.add_argument("--messages", type=int, help="messages in a seed instead of the size's own")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at a time")
+    parser.add_argument("--trace", metavar="-", help="write the trace of a single seed to standard output")
+    parser.add_argument("--json", action="store_true", help="one outcome a line, nothing else")
+    parser.add_argument("--coverage", action="store_true", help="print every word of the coverage count")
+    options = parser.parse_args(arguments)
+    if not ordered():
+        # The order of sets is chosen when an interpreter starts: begin again with a fixed one.
+        environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
+        again = [sys.executable, "-m", "todoke.bench.simulation", *arguments]
+        return subprocess.run(again, env=environment, check=False).returncode
+    size: Size = options.size
+    if options.trace is not None:
+        outcome = main_of_one(options.first, size, options.messages, trace=True)
+        _print_failure(outcome)
+        return 0 if outcome.ok else 1
+    return _play(range(options.first, options.first + options.seeds), size, options)
+
+
+def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    coverage: Counter[str] = Counter()
+    bad: list[int] = []
+    messages = copies = doubled = 0
+    real_s = 0.0
+    for done, outcome in enumerate(play_all(seeds, size, options.messages, options.jobs), 1):
+        for word, n in outcome.coverage.items():
+            coverage[word] += n
+        messages += outcome.messages
+        copies += outcome.copies
+        doubled += outcome.doubled
+        real_s += outcome.real_s
+        if not outcome.ok:
+            bad.append(outcome.seed)
+        if options.json:
+            print(msgspec.json.encode(outcome).decode(), flush=True)
+            continue
+        if not outcome.ok:
+            _print_failure(outcome)
+        if sys.stderr.isatty():
+            print(f"\r{done}/{len(seeds)} seeds, {len(bad)} bad", end="", file=sys.stderr, flush=True)
+    if options.json:
+        return 1 if bad else 0
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(
+        f"{len(seeds)} seeds of a virtual {size}: {messages} messages, {copies} parts taken,"
+        f" {doubled} of them again; {len(bad)} seeds bad;"
+        f" {time.perf_counter() - began:.1f} s, {real_s / max(1, len(seeds)):.2f} s a seed"
+    )
+    _print_coverage(coverage, everything=options.coverage)
+    if bad:
+        print("bad seeds:", *sorted(bad))
+    return 1 if bad else 0
+
+
+def _print_failure(outcome: Outcome) -> None:
+    if outcome.ok:
+        return
+    print(f"seed {outcome.seed}:")
+    for line in outcome.broken:
+        print("   ", line.rstrip().replace("\n", "\n    "))
+    print("  again:", outcome.command)
+
+
+def _print_coverage(coverage: Counter[str], *, everything: bool) -> None:
+    """Faults and branches always (those never reached are the ones to look at), the rest on demand."""
+    groups: dict[str, list[str]] = {}
+    for word, n in sorted(coverage.items()):
+        kind, _, rest = word.partition(" ")
+        groups.setdefault(kind, []).append(f"{rest} {n}")
+    for kind, lines in groups.items():
+        if everything or kind in ("fault", "branch"):
+            print(f"{kind}:", ", ".join(lines))
+    never = [word for word, n in sorted(coverage.items()) if not n]
+    if never:
+        print("never reached:", ", ".join(never))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

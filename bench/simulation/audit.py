@@ -1,0 +1,210 @@
+"""Were the promises kept? From the evidence alone: nothing here asks the engine what it thinks.
+
+    lost           accepted, and no final report came
+    told twice     two final reports, or a correction to something else than delivered
+    unexplained    an SMSC took a part again, with no doubt that could have been the reason
+    untrue         the report says something that the SMSC's receipts contradict
+    broken parts   copies of a part differ, or a delivered message misses a part
+    left behind    keys in the store after all history is over
+
+Pace, window, hours and expiry are judged while the run goes on, at the write (`wires`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Final
+
+from ...engine.messages import Correction
+from .evidence import Copy, Doubt, Evidence, Told
+from .scenario import Scenario
+
+EXAMPLES_MAX: Final = 5
+SLACK_S: Final = 1.0
+"""A fault and its effect may be so far apart."""
+KEPT_KEYS: Final = (b"epoch", b":ref:", b":concat:", b":version", b":slot:", b":acked")
+"""What may stay in the store: counters, reference buckets (they expire), how far an app has read."""
+
+
+def audit(scenario: Scenario, evidence: Evidence, contents: dict[bytes, Any]) -> list[str]:
+    """The promises broken, in words; empty if all were kept."""
+    broken = list(evidence.broken)
+    broken += _few("lost", _lost(evidence))
+    broken += _few("told twice", _told_twice(evidence))
+    broken += _few("unexplained copy", _unexplained(scenario, evidence))
+    broken += _few("untrue", _untrue(evidence))
+    broken += _few("broken parts", _broken_parts(evidence))
+    broken += _few("left behind", _left_behind(contents))
+    return broken
+
+
+def _few(what: str, found: Iterator[str]) -> list[str]:
+    lines = list(found)
+    few = [f"{what}: {line}" for line in lines[:EXAMPLES_MAX]]
+    return [*few, f"{what}: {len(lines)} in all"] if len(lines) > EXAMPLES_MAX else few
+
+
+def _reports(evidence: Evidence) -> dict[int, list[Told]]:
+    by_number: dict[int, list[Told]] = {}
+    for told in evidence.told:
+        number = evidence.number_of.get(told.event.message_id)
+        if number is None:
+            # A submit whose answer was lost, of a message without a ref: nobody knows the id.
+            continue
+        by_number.setdefault(number, []).append(told)
+    return by_number
+
+
+def _copies(evidence: Evidence) -> dict[int, dict[int, list[Copy]]]:
+    """number -> part -> copies, in order of time."""
+    found: dict[int, dict[int, list[Copy]]] = {}
+    for copy in evidence.copies:
+        found.setdefault(copy.number, {}).setdefault(copy.part, []).append(copy)
+    return found
+
+
+def _lost(evidence: Evidence) -> Iterator[str]:
+    reports = _reports(evidence)
+    copies = _copies(evidence)
+    for number, ids in evidence.message_ids.items():
+        if len(ids) > 1:
+            yield f"message {number} was accepted as {', '.join(ids)}"
+        if number not in reports:
+            seen = {part: len(each) for part, each in copies.get(number, {}).items()}
+            yield f"message {number} ({next(iter(ids))}) has no report; parts at the SMSC: {seen}"
+
+
+def _told_twice(evidence: Evidence) -> Iterator[str]:
+    for number, told in _reports(evidence).items():
+        reports = [each.event for each in told if not isinstance(each.event, Correction)]
+        corrections = [each.event for each in told if isinstance(each.event, Correction)]
+        if len(reports) > 1:
+            yield f"message {number}: {', '.join(each.state for each in reports)}"
+        if corrections and (
+            len(corrections) > 1 or corrections[0].state != "delivered" or not reports
+            or reports[0].state == "delivered"
+        ):  # fmt: skip
+            yield f"message {number}: corrections {', '.join(each.state for each in corrections)}"
+        sent = evidence.sent[number]
+        for each in told:
+            if each.event.ref != sent.ref:
+                yield f"message {number}: its report names ref {each.event.ref}"
+            if each.app != sent.app:
+                yield f"message {number} of {sent.app} was told to {each.app}"
+
+
+def _unexplained(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
+    policies = {plan.engine.name: plan.engine.in_doubt for plan in scenario.carriers}
+    for number, parts in _copies(evidence).items():
+        accepted_once = number in evidence.message_ids and len(evidence.message_ids[number]) == 1
+        for part, copies in parts.items():
+            for before, after in pairwise(copies):
+                if number in evidence.unclear and evidence.sent[number].ref is None:
+                    continue
+                reason = _reason(evidence, before, after)
+                if not reason or not accepted_once:
+                    yield (
+                        f"part {number}.{part} at {before.time:.3f} on {before.carrier} bind {before.bind}"
+                        f" and at {after.time:.3f}"
+                    )
+                elif policies[before.carrier] == "never":
+                    yield f"part {number}.{part} was sent again after doubt ({reason}), policy never"
+
+
+def _reason(evidence: Evidence, before: Copy, after: Copy) -> str:
+    """Why the first copy was in doubt when the second was sent; empty: it was not."""
+    if before.fate.lost_response:
+        return "lost response"
+    lost_at = evidence.lost_binds.get((before.carrier, before.bind))
+    if lost_at is not None and before.time - SLACK_S <= lost_at <= after.time:
+        return "lost bind"
+    for doubt in evidence.doubts:
+        if _concerns(doubt, before, after.time):
+            return doubt.why
+    return ""
+
+
+def _concerns(doubt: Doubt, copy: Copy, until_s: float) -> bool:
+    return (
+        doubt.carrier in ("", copy.carrier)
+        and doubt.from_s <= until_s
+        and doubt.until_s >= copy.time - SLACK_S
+    )
+
+
+def _doubtful(evidence: Evidence, copy: Copy) -> bool:
+    """Whether the engine may never have learnt this copy's message_id: a fault fell near it."""
+    near_s = copy.time + 5.0
+    if copy.fate.lost_response:
+        return True
+    lost_at = evidence.lost_binds.get((copy.carrier, copy.bind))
+    if lost_at is not None and copy.time - SLACK_S <= lost_at <= near_s:
+        return True
+    return any(_concerns(doubt, copy, near_s) for doubt in evidence.doubts)
+
+
+def _untrue(evidence: Evidence) -> Iterator[str]:
+    reports = _reports(evidence)
+    copies = _copies(evidence)
+    for number, told in reports.items():
+        parts = copies.get(number, {})
+        event = told[-1].event
+        state = event.state
+        taken = [copy for each in parts.values() for copy in each]
+        expected = event.parts
+        delivered = [
+            part
+            for part, each in parts.items()
+            if any(copy.state == "delivered" and copy.answered_at for copy in each)
+        ]
+        sure = [copy for copy in taken if not _doubtful(evidence, copy)]
+        if number in evidence.cancelled_at and state != "cancelled":
+            yield f"message {number} was cancelled, its report says {state}"
+        if state == "delivered" and len(delivered) < expected:
+            yield f"message {number} is told delivered, {len(delivered)} of {expected} parts were"
+        if state == "delivered" and event.delivered_parts != expected:
+            yield f"message {number} is delivered with delivered_parts {event.delivered_parts} of {expected}"
+        if state in ("cancelled", "expired") and not taken:
+            continue
+        if state == "sent" and (evidence.sent[number].receipt or len(parts) < expected):
+            yield f"message {number} is told sent, {len(parts)} of {expected} parts were taken"
+        if state == "undeliverable" and not any(copy.state != "delivered" for copy in taken):
+            yield f"message {number} is told undeliverable, no receipt said so"
+        if state == "unknown" and event.parts == 1 and any(copy.answered_at for copy in sure):
+            yield f"message {number} is told unknown ({event.error}), its receipt was answered"
+        whole = len([part for part in parts if part in {copy.part for copy in sure}]) == expected
+        if state != "delivered" and len(delivered) == expected and whole and len(taken) == expected:
+            yield f"message {number} was delivered, its report says {state} ({event.error})"
+        if state == "expired" and whole and not any(copy.state == "expired" for copy in taken):
+            yield f"message {number} is told expired, the SMSC took all of it"
+
+
+def _broken_parts(evidence: Evidence) -> Iterator[str]:
+    for number, parts in _copies(evidence).items():
+        for part, copies in parts.items():
+            if len({copy.payload_crc for copy in copies if copy.carrier == copies[0].carrier}) > 1:
+                yield f"copies of part {number}.{part} differ"
+        totals = {copy.parts for each in parts.values() for copy in each}
+        if len(totals) > 1 and len({copy.carrier for each in parts.values() for copy in each}) == 1:
+            yield f"message {number} has parts of {sorted(totals)}"
+
+
+def _left_behind(contents: dict[bytes, Any]) -> Iterator[str]:
+    for key, value in sorted(contents.items()):
+        if any(word in key for word in KEPT_KEYS):
+            continue
+        if key.endswith((b":queued:urgent", b":queued:normal", b":queued:bulk", b":events:n")):
+            if int(value):
+                yield f"{key.decode()} = {int(value)}"
+            continue
+        entries = getattr(value, "entries", None)
+        if entries is not None:
+            pending = sum(len(group.pending) for group in value.groups.values())
+            if len(entries) or pending:
+                yield f"{key.decode()}: {len(entries)} entries, {pending} pending"
+            continue
+        if key.endswith(b":turns"):
+            continue
+        size = len(value) if hasattr(value, "__len__") else 1
+        yield f"{key.decode()}: {size} ({str(value)[:160]})"

@@ -1,0 +1,201 @@
+"""One engine process: the real engine behind the real intake, to be killed and started again.
+
+`kill` is `kill -9`: connections fall, the store is out of reach at once (see `gate`), and what the process
+knew is gone. `stop` is SIGTERM, as `engine.app.run_node` does it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.abc
+
+from ...engine.app import Engine
+from ...engine.client_wire import NodeAway
+from ...engine.config import CarrierConfig
+from ...engine.dispatch.carrier import Connector
+from ...engine.intake.limits import Limits
+from ...engine.intake.server import Intake
+from ...engine.ledger.port import StoreError
+from ...engine.node import TodokeNode
+from ...engine.session.memory import MemoryByteStream, byte_stream_pair
+from .gate import Killed, ProcessStore
+from .wires import Line, Wire
+
+if TYPE_CHECKING:
+    from .world import World
+
+log = logging.getLogger(__name__)
+
+RESTART_PAUSE_S: Final = 1.0
+"""A process that could not start is started again after this."""
+STOP_S: Final = 30.0
+DEFECTS_MAX: Final = 3
+"""A process that died so often of a defect ends the run."""
+
+
+class Process:
+    """`run` keeps it alive until `finish`; `node` is None while it is down."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.node: TodokeNode | None = None
+        self.engine: Engine | None = None
+        self.lives = 0
+        self._store: ProcessStore | None = None
+        self._scope = anyio.CancelScope()
+        self._callers: anyio.abc.TaskGroup | None = None
+        self._intake: Intake | None = None
+        self._wires: dict[Wire, None] = {}
+        self._sockets: dict[MemoryByteStream, None] = {}
+        self._down_s = 0.0
+        self._finishing = False
+        self._defects = 0
+        self._draining: anyio.CancelScope | None = None
+        self.ended = anyio.Event()
+
+    # -- what the world does to it -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live, die, live again."""
+        while not self._finishing:
+            await self._live()
+            if not self._finishing:
+                await anyio.sleep(self._down_s)
+        self.ended.set()
+
+    def kill(self, rng: random.Random, down_s: float) -> None:
+        """kill -9; started again after `down_s`."""
+        if self._store is None:
+            return
+        self.world.trace.add(self.name, "killed")
+        self._down_s = down_s
+        self.node = None
+        self._store.kill()
+        if self._draining is not None:
+            self._draining.cancel()
+        for wire in list(self._wires):
+            wire.sever(reset=rng.random() < 0.5)
+        for socket in list(self._sockets):
+            socket.cut()
+        self._scope.cancel()
+
+    async def stop(self, down_s: float) -> None:
+        """SIGTERM; started again after `down_s`."""
+        node, engine, callers = self.node, self.engine, self._callers
+        if node is None or engine is None or callers is None:
+            return
+        self.world.trace.add(self.name, "stopping")
+        node.stopping = True
+        try:
+            with anyio.CancelScope() as self._draining:
+                result = await engine.drain(STOP_S)
+                self.world.trace.add(self.name, f"drained, {result.in_doubt} in doubt")
+                if self.node is node:
+                    self._down_s = down_s
+                    self.node = None
+                    callers.cancel_scope.cancel()
+                    self._scope.cancel()
+        except BaseExceptionGroup as group:
+            self._look_at(group)
+        finally:
+            self._draining = None
+
+    async def finish(self) -> None:
+        """The last stop."""
+        self._finishing = True
+        await self.stop(0.0)
+        await self.ended.wait()
+
+    def fill_store(self, full: bool) -> None:
+        """Whether the store refuses this process's writes for want of memory."""
+        if self._store is not None:
+            self._store.full = full
+
+    def cut_callers(self) -> None:
+        """Every app loses its connection."""
+        for socket in list(self._sockets):
+            socket.cut()
+
+    # -- what an app does --------------------------------------------------------------------------------
+
+    def connect(self, app: str) -> anyio.abc.ByteStream:
+        """A connection of `app` to the local socket. Raises NodeAway."""
+        if self.node is None or self._callers is None or self._callers.cancel_scope.cancel_called:
+            raise NodeAway("no node")
+        near, far = byte_stream_pair()
+        self._sockets[far] = None
+        self._callers.start_soon(self._serve, far, app)
+        return near
+
+    async def _serve(self, far: MemoryByteStream, app: str) -> None:
+        assert self._intake is not None
+        try:
+            await self._intake.handle_connection(far, app)
+        finally:
+            self._sockets.pop(far, None)
+
+    # -- its life ----------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        world = self.world
+        self.lives += 1
+        self._down_s = RESTART_PAUSE_S
+        store = self._store = ProcessStore(world.store, self.name, world.trace, world.coverage)
+        rng = random.Random(f"{world.scenario.seed}:{self.name}:{self.lives}")
+        engine = Engine(world.config, store, world.clock, rng, self._connector_for)
+        world.trace.add(self.name, f"life {self.lives}")
+        try:
+            with anyio.CancelScope() as self._scope:
+                await self._serve_until_cancelled(engine)
+        except BaseExceptionGroup as group:
+            self._look_at(group)
+        except (Killed, StoreError) as error:
+            self._look_at(BaseExceptionGroup("", [error]))
+        finally:
+            self.node = self.engine = self._callers = self._intake = self._store = None
+            for socket in list(self._sockets):
+                socket.cut()
+            self._sockets.clear()
+            self._wires.clear()
+
+    async def _serve_until_cancelled(self, engine: Engine) -> None:
+        world = self.world
+        limits = Limits(credit_messages=1_000)
+        async with anyio.create_task_group() as group:
+            node = await engine.start(group)
+            self._intake = Intake(node, limits, wall=world.clock.wall)
+            node.intake_statistics = self._intake.statistics
+            async with anyio.create_task_group() as self._callers:
+                self.node, self.engine = node, engine
+                world.trace.add(self.name, "ready")
+                await anyio.sleep_forever()
+
+    def _look_at(self, group: BaseExceptionGroup[BaseException]) -> None:
+        """Killed is as it should be, a store that is away at the start too; anything else is a defect."""
+        _, rest = group.split((Killed, anyio.get_cancelled_exc_class()))
+        if rest is None:
+            return
+        _, defects = rest.split(StoreError)
+        if defects is not None or self.node is not None:
+            text = "".join(traceback.format_exception(rest))
+            self.world.evidence.broke(f"{self.name} died: {text}")
+            self._defects += 1
+            if self._defects >= DEFECTS_MAX:
+                self.world.tasks.cancel_scope.cancel()
+        else:
+            self.world.trace.add(self.name, "could not start")
+
+    def _connector_for(self, config: CarrierConfig) -> Connector:
+        return partial(self._connect, self.world.lines[config.name])
+
+    async def _connect(self, line: Line) -> Wire:
+        wire = await line.connect()
+        self._wires[wire] = None
+        return wire

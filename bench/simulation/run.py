@@ -1,0 +1,142 @@
+"""One seed, from its scenario to a verdict."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import traceback
+from collections import Counter
+from typing import Final, TextIO
+
+import msgspec
+
+from .audit import audit
+from .clock import ordered, run_virtually
+from .coverage import Coverage
+from .scenario import PASSWORD, Scenario, Size, draw
+from .world import World
+
+LAST_LINES: Final = 40
+
+_private = re.compile(rf"m\d{{6}};|81[89]0\d{{8}}|\b{PASSWORD}\b").search
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of one seed."""
+
+    seed: int
+    size: Size
+    messages: int
+    trace_hash: str
+    trace_lines: int
+    broken: list[str]
+    states: dict[str, int]
+    """Final state -> reports."""
+    copies: int
+    doubled: int
+    """Parts that an SMSC took again."""
+    virtual_s: float
+    real_s: float
+    coverage: dict[str, int]
+    last_lines: list[str]
+    """The end of the trace; empty when all is well."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        return f"python -m todoke.bench.simulation --seeds 1 --from {self.seed} --size {self.size} --trace -"
+
+
+def simulate(
+    seed: int,
+    size: Size = "hour",
+    *,
+    messages: int | None = None,
+    without: tuple[str, ...] = (),
+    echo: TextIO | None = None,
+) -> Outcome:
+    """Play a seed and judge it. `without`: kinds of faults to leave out; `echo`: where the trace goes."""
+    scenario = draw(seed, size, messages)
+    if without:
+        kept = [fault for fault in scenario.faults if fault.kind not in without]
+        scenario = msgspec.structs.replace(scenario, faults=kept)
+    return play(scenario, echo)
+
+
+def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
+    """Play a scenario and judge it."""
+    coverage = Coverage()
+    worlds: list[World] = []
+    began = time.perf_counter()
+
+    async def main() -> None:
+        world = World(scenario, coverage, echo)
+        worlds.append(world)
+        await world.run()
+
+    ended_badly = ""
+    logs = _LogWatch()
+    with coverage.watching(), logs:
+        try:
+            run_virtually(main, scenario.seed)
+        except Exception:  # the edge: whatever a seed does, it is a verdict
+            ended_badly = traceback.format_exc()
+    world = worlds[0]
+    evidence = world.evidence
+    broken = audit(scenario, evidence, world.contents)
+    broken += logs.broken
+    if ended_badly:
+        broken.insert(0, f"the run itself failed: {ended_badly}")
+    states = Counter(told.event.state for told in evidence.told)
+    seen = Counter((copy.number, copy.part) for copy in evidence.copies)
+    real_s = time.perf_counter() - began
+    return Outcome(
+        seed=scenario.seed,
+        size=scenario.size,
+        messages=len(evidence.sent),
+        trace_hash=world.trace.digest(),
+        trace_lines=world.trace.lines,
+        broken=broken,
+        states=dict(sorted(states.items())),
+        copies=len(evidence.copies),
+        doubled=sum(seen.values()) - len(seen),
+        virtual_s=float(world.trace.last[-1].split()[0]),
+        real_s=round(real_s, 3),
+        coverage=dict(sorted(coverage.counts.items())),
+        last_lines=list(world.trace.last)[-LAST_LINES:] if broken else [],
+    )
+
+
+class _LogWatch(logging.Handler):
+    """The engine's log in a simulation: no traceback, and nothing private in any line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: list[str] = []
+
+    def __enter__(self) -> _LogWatch:
+        logging.getLogger("todoke").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("todoke").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if record.exc_info:
+            self.broken.append(f"logged with a traceback: {logging.Formatter().format(record)}")
+        elif _private(line):
+            self.broken.append(f"{record.module} logs something private (line {record.lineno})")
+
+
+def main_of_one(seed: int, size: Size, messages: int | None, trace: bool) -> Outcome:
+    """One seed in this process, its trace on standard output if wanted."""
+    if not ordered():
+        print("PYTHONHASHSEED is not 0: this run cannot be repeated exactly", file=sys.stderr)
+    return simulate(seed, size, messages=messages, echo=sys.stdout if trace else None)

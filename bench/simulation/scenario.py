@@ -1,0 +1,192 @@
+"""One simulated day or hour, drawn from a seed: carriers, traffic, faults. Pure.
+
+Three random sources, so that a scenario with one fault fewer keeps its carriers and its traffic: `carriers`,
+`traffic` and `faults`, each of the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final, Literal
+
+import msgspec
+
+from ...engine.config import AppConfig, CarrierConfig, Config, IntakeConfig, RouteConfig
+from ..smsc_config import IdForm, SmscConfig
+from .clock import WALL_START_S
+from .faults import KINDS, Fault
+from .traffic import Batch, draw_traffic
+
+Size = Literal["hour", "day"]
+SYSTEM_ID: Final = "todoke"
+PASSWORD: Final = "secret"
+APPS: Final = ("billing", "alerts")
+
+_ID_FORMS: Final[tuple[IdForm, ...]] = (
+    "decimal",
+    "hex",
+    "hex_decimal",
+    "decimal_hex",
+    "uuid",
+    "zeros",
+    "zeros_receipt",
+    "mixed_case",
+)
+
+
+class CarrierPlan(msgspec.Struct, frozen=True):
+    """One account: what the engine is configured for, and how the SMSC behind it behaves on a good day."""
+
+    engine: CarrierConfig
+    smsc: SmscConfig
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """Everything a run needs; times in virtual seconds from its start."""
+
+    seed: int
+    size: Size
+    length_s: float
+    """Traffic and faults end by then; the run goes on until all is quiet."""
+    carriers: list[CarrierPlan]
+    batches: list[Batch]
+    faults: list[Fault]
+    json_lines: bool
+    """The apps' spelling."""
+    ack_lag_s: float
+
+    def config(self) -> Config:
+        """The engine's configuration."""
+        names = [plan.engine.name for plan in self.carriers]
+        return Config(
+            app=[AppConfig(name=name, uid=1_001 + index) for index, name in enumerate(APPS)],
+            carrier=[plan.engine for plan in self.carriers],
+            route=[
+                RouteConfig(prefix=["8190"], carriers=names),
+                RouteConfig(prefix=["81"], carriers=names[::-1]),
+                RouteConfig(carriers=names),
+            ],
+            intake=IntakeConfig(ref_ttl_s=2 * self.length_s + 7_200),
+        )
+
+    def doubtful(self, carrier: str) -> CarrierPlan:
+        return next(plan for plan in self.carriers if plan.engine.name == carrier)
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """How large a scenario of one size is."""
+
+    length_s: float
+    messages: int
+    faults: tuple[int, int]
+    enquire_link_s: tuple[float, float]
+    receipt_delay_s: tuple[float, float]
+    receipt_timeout_s: float
+    history_s: tuple[float, float]
+
+
+SHAPES: Final[dict[Size, Shape]] = {
+    "hour": Shape(3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 2_700.0, (30.0, 600.0)),
+    "day": Shape(86_400.0, 2_000, (10, 16), (120.0, 300.0), (1.0, 1_800.0), 14_400.0, (300.0, 1_200.0)),
+}
+
+
+def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenario:
+    """The scenario of a seed. `messages` overrides how many are sent."""
+    shape = SHAPES[size]
+    rng = random.Random(f"{seed}:carriers")
+    carriers = [_carrier(rng, name, shape) for name in ("alpha", "beta")]
+    json_lines = rng.random() < 0.3
+    ack_lag_s = rng.choice((0.0, 0.01, 0.5, 5.0))
+    names = [plan.engine.name for plan in carriers]
+    batches = draw_traffic(
+        random.Random(f"{seed}:traffic"),
+        APPS,
+        names,
+        shape.length_s,
+        messages if messages is not None else shape.messages,
+        WALL_START_S,
+    )
+    faults = _faults(random.Random(f"{seed}:faults"), names, batches, shape)
+    return Scenario(seed, size, shape.length_s, carriers, batches, faults, json_lines, ack_lag_s)
+
+
+def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
+    rate = rng.choice((0, 5, 10, 20, 50, 100))
+    window = rng.choice((1, 2, 5, 10, 20, 50))
+    response_timeout_s = rng.choice((5.0, 10.0, 30.0))
+    low, high = shape.receipt_delay_s
+    enquire_link_s = rng.uniform(*shape.enquire_link_s)
+    engine = CarrierConfig(
+        name=name,
+        hosts=[f"{name}.invalid:2775"],
+        system_id=SYSTEM_ID,
+        password=PASSWORD,
+        bind=rng.choice(("transceiver", "transceiver", "transmitter+receiver")),
+        binds=rng.choice((2, 2, 3)),
+        rate=rate,
+        window=window,
+        response_timeout_s=response_timeout_s,
+        enquire_link_s=enquire_link_s,
+        receipt_timeout_s=shape.receipt_timeout_s,
+        history_s=rng.uniform(*shape.history_s),
+        in_doubt=rng.choice(("hold", "hold", "resend", "never")),
+        hold_s=rng.choice((2.0, 15.0, 60.0)),
+        max_attempts=rng.choice((3, 8, 20)),
+        concat=rng.choice(("udh8", "udh8", "udh16", "sar", "payload")),
+        sender="0032069000",
+        orphan_ttl_s=shape.receipt_timeout_s,
+    )
+    errors = {
+        status: rng.choice((0.0, 0.005, 0.03))
+        for status in (
+            "ESME_RSYSERR",
+            "ESME_RMSGQFUL",
+            "ESME_RTHROTTLED",
+            "ESME_RSUBMITFAIL",
+            "ESME_RINVDSTADR",
+            "ESME_RINVSRCADR",
+        )
+    }
+    id_form = rng.choice(_ID_FORMS)
+    # Small numbers are ambiguous when responses and receipts write them to different bases.
+    id_start = 1_000_000_000 if id_form in ("hex_decimal", "decimal_hex") else rng.choice((1, 1_000_000_000))
+    smsc = SmscConfig(
+        accounts={SYSTEM_ID: PASSWORD},
+        smsc_id=name,
+        id_form=id_form,
+        id_start=id_start,
+        inactivity_s=3 * enquire_link_s,
+        response_delay_s=rng.choice((0.0, 0.002, 0.05)),
+        response_jitter_s=rng.choice((0.0, 0.01, 0.5)),
+        errors={status: share for status, share in errors.items() if share},
+        lost_responses=rng.choice((0.0, 0.0, 0.01)),
+        receipt_delay_s=rng.uniform(low, high / 4),
+        receipt_jitter_s=rng.uniform(low, high),
+        states={"undeliverable:027": 0.03, "expired": 0.01, "rejected": 0.01, "deleted": 0.005},
+        receipt_form=rng.choice(("text", "tlv", "both")),
+        no_receipts=rng.choice((0.0, 0.0, 0.01)),
+        early_receipts=rng.choice((0.0, 0.05, 0.3)),
+        doubled_receipts=rng.choice((0.0, 0.02)),
+        enroute_first=rng.choice((0.0, 0.1)),
+        receipt_window_max=rng.choice((1, 10, 1_000)),
+        mo_rate=rng.choice((0.0, 0.01)) * 3_600 / shape.length_s,
+        log_payload=True,
+    )
+    return CarrierPlan(engine, smsc)
+
+
+def _faults(rng: random.Random, names: list[str], batches: list[Batch], shape: Shape) -> list[Fault]:
+    """Most faults strike while a batch is on its way: that is when they can do harm."""
+    kinds = list(KINDS)
+    weights = [KINDS[kind].weight for kind in kinds]
+    faults: list[Fault] = []
+    for kind in rng.choices(kinds, weights, k=rng.randint(*shape.faults)):
+        if batches and rng.random() < 0.8:
+            at_s = rng.choice(batches).at_s + rng.choice((0.0, 0.001, 0.02, 0.3, 2.0, 20.0)) * rng.random()
+        else:
+            at_s = rng.uniform(0.02, 0.95) * shape.length_s
+        low, high = KINDS[kind].duration_s
+        duration_s = round(rng.uniform(low, high) if rng.random() < 0.7 else low, 3)
+        faults.append(Fault(round(at_s, 4), kind, rng.choice(names), duration_s, rng.randrange(1 << 30)))
+    return sorted(faults, key=lambda fault: (fault.at_s, fault.kind))

@@ -1,0 +1,63 @@
+"""Many seeds, each in a forked process of its own: everything is imported once, and no run sees another."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from .run import Outcome, simulate
+from .scenario import Size
+
+READ_OCTETS: Final = 1 << 16
+
+
+def play_all(seeds: Sequence[int], size: Size, messages: int | None, jobs: int) -> Iterator[Outcome]:
+    """Outcomes as they come, `jobs` at a time. A child that dies without one is an outcome too."""
+    waiting = list(seeds)[::-1]
+    selector = selectors.DefaultSelector()
+    received: dict[int, bytes] = {}
+    while waiting or received:
+        while waiting and len(received) < jobs:
+            seed = waiting.pop()
+            pipe, pid = _fork(seed, size, messages)
+            received[pipe] = b""
+            selector.register(pipe, selectors.EVENT_READ, (seed, pid))
+        for key, _ in selector.select():
+            pipe = key.fd
+            octets = os.read(pipe, READ_OCTETS)
+            if octets:
+                received[pipe] += octets
+                continue
+            seed, pid = key.data
+            selector.unregister(pipe)
+            os.close(pipe)
+            _, status = os.waitpid(pid, 0)
+            data = received.pop(pipe)
+            yield msgspec.msgpack.decode(data, type=Outcome) if data else _died(seed, size, status)
+
+
+def _fork(seed: int, size: Size, messages: int | None) -> tuple[int, int]:
+    """(what to read the outcome from, process id)."""
+    here, there = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(there)
+        return here, pid
+    status = 1
+    try:
+        os.close(here)
+        data = msgspec.msgpack.encode(simulate(seed, size, messages=messages))
+        while data:
+            data = data[os.write(there, data) :]
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _died(seed: int, size: Size, status: int) -> Outcome:
+    broken = [f"the process of this seed ended with wait status {status}"]
+    return Outcome(seed, size, 0, "", 0, broken, {}, 0, 0, 0.0, 0.0, {}, [])

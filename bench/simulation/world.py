@@ -1,0 +1,114 @@
+"""Everything of one run, joined: the store, the carriers, the engine's process, the apps, and time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final, TextIO
+
+import anyio
+import anyio.abc
+
+from ...engine.ledger.memory_store import MemoryStore
+from .apps import App
+from .clock import VirtualClock
+from .coverage import Coverage
+from .evidence import Doubt, Evidence
+from .faults import inject
+from .process import Process
+from .scenario import APPS, Scenario
+from .trace import Trace
+from .wires import Line
+
+LOOK_S: Final = 5.0
+"""How often it is looked whether all is quiet."""
+
+
+class World:
+    """Made inside a running loop. `run` plays the scenario until all is quiet, or as long as it may take."""
+
+    def __init__(self, scenario: Scenario, coverage: Coverage, echo: TextIO | None = None) -> None:
+        self.scenario = scenario
+        self.config = scenario.config()
+        self.coverage = coverage
+        self.trace = Trace(anyio.current_time, echo)
+        self.clock = VirtualClock()
+        self.evidence = Evidence(self.trace)
+        self.usual_sync_s = 0.0005
+        self.sync_s = self.usual_sync_s
+        self.store = MemoryStore(rng=self._rng("store"), sync=self._sync, wall=self.clock.wall)
+        self.lines = {
+            plan.engine.name: Line(plan, self._rng(f"smsc:{plan.engine.name}"), self.evidence)
+            for plan in scenario.carriers
+        }
+        self.process = Process(self, "engine")
+        self.apps = {name: App(self, name) for name in APPS}
+        self.tasks: anyio.abc.TaskGroup
+        self.quiet_at: float | None = None
+        self.contents: dict[bytes, Any] = {}
+        """What the store holds at the end."""
+
+    def _rng(self, name: str) -> random.Random:
+        return random.Random(f"{self.scenario.seed}:{name}")
+
+    async def _sync(self) -> None:
+        await anyio.sleep(self.sync_s)
+
+    def connect(self, app: str) -> anyio.abc.ByteStream:
+        """A connection to the node's local socket. Raises NodeAway."""
+        return self.process.connect(app)
+
+    def doubt(self, why: str) -> None:
+        """The engine loses what it knew of all that is under way."""
+        now = anyio.current_time()
+        self.evidence.doubts.append(Doubt(now, now, "", why))
+
+    async def run(self) -> None:
+        """Play it."""
+        async with anyio.create_task_group() as self.tasks:
+            for line in self.lines.values():
+                await self.tasks.start(line.smsc.run)
+            self.tasks.start_soon(self.process.run)
+            for app in self.apps.values():
+                self.tasks.start_soon(app.listen)
+            async with anyio.create_task_group() as playing:
+                for app in self.apps.values():
+                    playing.start_soon(app.run)
+                for fault in self.scenario.faults:
+                    playing.start_soon(inject, self, fault)
+            await self._wait_until_quiet()
+            await self._wait_for_the_end_of_history()
+            self.coverage.count("lives", self.process.lives)
+            self._count_engine()
+            await self.process.finish()
+            self.contents = self.store.contents()
+            self.tasks.cancel_scope.cancel()
+
+    async def _wait_until_quiet(self) -> None:
+        """Every accepted message has its report; at most as long as the slowest of promises."""
+        latest = max(plan.engine.receipt_timeout_s + plan.engine.history_s for plan in self.scenario.carriers)
+        until = anyio.current_time() + max(2 * latest, 90_000.0)
+        while anyio.current_time() < until:
+            told = {told.event.message_id for told in self.evidence.told}
+            if all(message_id in told for message_id in self.evidence.number_of):
+                self.quiet_at = anyio.current_time()
+                self.trace.add("world", "quiet")
+                return
+            await anyio.sleep(LOOK_S)
+        self.trace.add("world", "not quiet")
+
+    async def _wait_for_the_end_of_history(self) -> None:
+        """Receipts that still come are told, and what is over is forgotten."""
+        await anyio.sleep(
+            max(
+                plan.engine.receipt_timeout_s + 2 * plan.engine.history_s + plan.engine.orphan_ttl_s
+                for plan in self.scenario.carriers
+            )
+            + 1_000.0
+        )
+
+    def _count_engine(self) -> None:
+        """The engine's own counters of its last life, for coverage."""
+        engine = self.process.engine
+        for carrier in engine.carriers.values() if engine is not None else ():
+            for word, n in carrier.status().counts.items():
+                self.coverage.count(f"engine {word}", n)
