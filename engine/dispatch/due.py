@@ -28,13 +28,14 @@ from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import (
     MANY,
-    all_over,
     candidates,
     decode_parked,
     index_key,
     index_keys,
     is_final,
     joined,
+    look_pause_s,
+    next_look,
     origin_of,
     since_s,
 )
@@ -205,9 +206,10 @@ class DueStage:
             self.notice(look.next_ms)
 
     async def _finish_plain(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> bool:
-        """The usual block: every message one part, sent, its receipt final and older than history_s.
+        """The usual block: every message one part, sent once.
 
-        Forgets it without reading the bodies. False: nothing was done, look at each message.
+        Forgets it when all of it is over, or looks again later, without reading the bodies. False: nothing
+        was done, look at each message.
         """
         told = blocks.plain_ids(records)
         if told is None:
@@ -215,15 +217,21 @@ class DueStage:
         keys = self._keys
         ids = index_keys(told)
         (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
-        if not all_over(values, block_id, now_ms // 1000 - int(self._config.history_s)):
+        config = self._config
+        again_s = next_look(values, block_id, now_ms // 1000, config.history_s, config.receipt_timeout_s)
+        if again_s is None:
             return False
-        commands: list[tuple[Any, ...]] = [
-            ("HDEL", keys.receipts, *ids),
-            ("ZREM", keys.due, member),
-            ("UNLINK", keys.block(block_id), keys.journal(block_id)),
-        ]
+        commands: list[tuple[Any, ...]] = [("ZADD", keys.due, again_s * 1000, member)]
+        if not again_s:
+            commands = [
+                ("HDEL", keys.receipts, *ids),
+                ("ZREM", keys.due, member),
+                ("UNLINK", keys.block(block_id), keys.journal(block_id)),
+            ]
         if await self._stage.commit(commands) is None:
             self.notice(now_ms)
+        elif again_s:
+            self.notice(again_s * 1000)
         else:
             self.forgotten += len(ids)
         return True
@@ -339,10 +347,8 @@ class _Look:
         if len(self.over) < sum(entry is not None for entry in block.entries):
             pause_s = max(RECHECK_MIN_S, history_s)
             if oldest_wait:
-                # Wait longer the longer the missing ones have been missing: each look reads the whole block.
-                pause_s = max(
-                    pause_s, min((now_s - oldest_wait) / 2, oldest_wait + config.receipt_timeout_s - now_s)
-                )
+                left_s = oldest_wait + config.receipt_timeout_s - now_s
+                pause_s = look_pause_s(now_s - oldest_wait, left_s, history_s)
             self.next_ms = now_ms + int(pause_s * 1000)
 
     def forget(self, keys: CarrierKeys, member: bytes, epoch: int) -> list[tuple[Any, ...]]:

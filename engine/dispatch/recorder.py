@@ -34,6 +34,8 @@ log = logging.getLogger("todoke.record")
 
 TURN_ANSWERS_MAX: Final = 4_000
 DOUBTS_REMEMBERED_MAX: Final = 100_000
+FINISH_GRACE_MS: Final = 2_000
+"""Receipts mostly come within this time: then the first look at a block is the last."""
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
 LATER_GRAIN_MS: Final = 250
@@ -259,7 +261,7 @@ class Recorder:
                 commands.append(("XACK", lane, GROUP, run.stream_id))
                 commands.append(("XDEL", lane, run.stream_id))
                 commands.append(("INCRBY", self._keys.queued[run.lane], -len(run.entries)))
-                finish_at = work.now_ms + int(self._config.history_s * 1000)
+                finish_at = work.now_ms + int(self._config.history_s * 1000) + FINISH_GRACE_MS
                 finish_at += FINISH_GRAIN_MS - finish_at % FINISH_GRAIN_MS
                 commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))
                 work.due_times.append(finish_at)
@@ -662,7 +664,9 @@ class Recorder:
                 place = (run.block_id, index)
                 self._note_sent(work, place, part, text)
                 if extra.message_id:
-                    work.moved_on(extra.message_id, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}")
+                    work.moved_on(
+                        extra.message_id, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}"
+                    )
             else:
                 self.counts["resolved_late"] += 1
                 if entry.parts == 1 and not extra.receipt:

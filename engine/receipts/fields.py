@@ -89,22 +89,50 @@ def index_keys(ids: list[str]) -> list[bytes]:
     return [raw.encode("latin-1").strip(WHITE).lower().lstrip(b"0") or b"0" for raw in ids]
 
 
-def all_over(values: list[bytes | None], block_id: str, before_s: int) -> bool:
-    """Whether every value is a single final one of this block, of a message that was sent once, written at
-    or before that second.
+def next_look(
+    values: list[bytes | None], block_id: str, now_s: int, history_s: float, timeout_s: float
+) -> int | None:
+    """When a block of messages that were sent once, in one part each, is next to be looked after.
+
+    0: everything is over, final for `history_s` seconds. None: its messages have to be looked at one by one
+    (half of it is over, a receipt is overdue, or a value is not a single one of this block). Else the second.
     """
     head = bytes((0x90 + len(Origin.__struct_fields__),)) + _encode(block_id)
-    limit = max(0, before_s).to_bytes(4, "big")
+    limit = max(0, now_s - int(history_s)).to_bytes(4, "big")
     finals = REPORT_STATES
-    return all(
-        [
-            value is not None
-            and value[0] in finals
-            and value[1:5] <= limit
-            and value.startswith(head, 5)
-            for value in values
-        ]
-    )
+    over = 0
+    newest = b""
+    oldest_wait = b"\xff\xff\xff\xff"
+    for value in values:
+        if value is None or not value.startswith(head, 5):
+            return None
+        since = value[1:5]
+        if value[0] in finals:
+            if since <= limit:
+                over += 1
+            elif since > newest:
+                newest = since
+        elif value[0] == MANY:
+            return None
+        elif since < oldest_wait:
+            oldest_wait = since
+    if over == len(values):
+        return 0
+    if 2 * over >= len(values):
+        return None
+    waits_since = int.from_bytes(oldest_wait, "big")
+    if waits_since == 0xFFFFFFFF:
+        return int.from_bytes(newest, "big") + int(history_s) + 1
+    left_s = waits_since + timeout_s - now_s
+    return None if left_s <= 0 else now_s + int(look_pause_s(now_s - waits_since, left_s, history_s))
+
+
+def look_pause_s(missing_s: float, left_s: float, history_s: float) -> float:
+    """How long to wait for missing receipts before the next look: the longer they have been missing, the longer.
+
+    `missing_s` since the oldest was sent, `left_s` until it counts as never coming.
+    """
+    return max(1.0, history_s, min(missing_s / 2, left_s))
 
 
 def new_value(origin: Origin, now_s: int) -> bytes:
