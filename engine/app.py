@@ -12,7 +12,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -212,7 +212,7 @@ def tcp_connector_for(config: CarrierConfig) -> Connector:
 
 
 @contextlib.asynccontextmanager
-async def open_store(config: Config) -> AsyncIterator[Store]:
+async def open_store(config: Config) -> AsyncGenerator[Store]:
     """The configured message store, its server started if it is the embedded one. Raises StoreError."""
     from .ledger.redis_store import RedisStore
 
@@ -246,13 +246,16 @@ async def run_node(
     """
     stop = stop or anyio.Event()
     began = time.monotonic()
+    result = DrainResult(0)
     async with open_store(config) as store, anyio.create_task_group() as group:
         engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for)
         node = await engine.start(group)
         intake = Intake(
             node,
             Limits(
-                credit_messages=config.intake.credit_messages, frame_octets_max=config.intake.frame_octets_max
+                credit_messages=config.intake.credit_messages,
+                frame_octets_max=config.intake.frame_octets_max,
+                connections_max=config.intake.connections_max,
             ),
         )
         node.intake_statistics = intake.statistics

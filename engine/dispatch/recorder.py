@@ -283,7 +283,7 @@ class Recorder:
             return
         before = replies[0]
         if any(before):
-            repeated = []
+            repeated: list[bytes] = []
             for position, old in enumerate(before):
                 if old is not None:
                     new = work.rx[2 * position + 1]

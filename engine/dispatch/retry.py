@@ -1,4 +1,4 @@
-"""What to do about a command_status: classes as data (protocol.md 1.12), one pure decision.
+"""What to do about a command_status: classes as data, one pure decision.
 
 THROTTLE lower the rate now, send again, burns no attempt · BUSY exponential back-off, bounded · SESSION a
 fault of the session, not of the message: send again, burns no attempt · ROUTE this carrier will not take it:

@@ -197,7 +197,8 @@ class Taker:
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
         consumers = {b"%d" % (slot + 1) for slot in range(self._slots)}
         for summary in summaries:
-            consumers |= {name for name, _ in summary[3] or []}
+            pending: list[tuple[bytes, bytes]] = summary[3] or []
+            consumers |= {name for name, _ in pending}
         for consumer in sorted(consumers):
             slot = int(consumer)
             after = [b"0"] * len(lanes)
@@ -282,8 +283,9 @@ def _entries(replies: list[Any]) -> list[tuple[bytes, str | None, bytes]]:
     deleted.
     """
     found: list[tuple[bytes, str | None, bytes]] = []
-    for reply in replies:
-        for lane, entries in reply or []:
+    lanes: list[tuple[bytes, list[tuple[bytes, list[bytes] | None]]]]
+    for lanes in replies:
+        for lane, entries in lanes or ():
             for stream_id, fields in entries:
                 found.append((stream_id, fields[1].decode() if fields else None, lane))
     return found

@@ -1,4 +1,4 @@
-"""Bytes <-> frames, in the two spellings of the local socket (design.md section 7). No I/O.
+"""Bytes <-> frames, in the two spellings of the local socket. No I/O.
 
 A connection speaks JSON lines if its first octet that is not white space is `{`, else MessagePack frames,
 each behind its length as 4 octets, big-endian. Both carry the same objects; answers come in the caller's

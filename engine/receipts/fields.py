@@ -36,7 +36,7 @@ REPORT_STATES: Final = {
     0x53: "undeliverable",
     0x54: "unknown",
 }
-"""What the app is told (design section 1) for each final octet."""
+"""What the app is told for each final octet."""
 
 SEVERITY: Final = {0x44: 0, 0x54: 1, 0x45: 2, 0x53: 3, 0x58: 4, 0x55: 5, 0x52: 6}
 """Of a message in parts the worst part counts."""
@@ -78,8 +78,8 @@ _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def index_key(message_id: bytes) -> bytes:
-    """The canonical form of an SMSC's id: case-folded, leading zeros stripped (protocol.md 2.2, variants
-    4-6).
+    """The canonical form of an SMSC's id: case-folded, leading zeros stripped: SMSCs write the
+    same id in their answer and in their receipt with or without either.
     """
     return message_id.strip(WHITE).lower().lstrip(b"0") or b"0"
 

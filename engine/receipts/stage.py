@@ -176,6 +176,7 @@ class ReceiptStage:
         work = _Work(parked=False)
         receipts, keys, kept = work.receipts, work.keys, work.items
         received: list[Told] = []
+        by_text = self._config.receipt_id == "text"
         for item in items:
             frame = item[3]
             receipt = receipt_of(frame)
@@ -188,11 +189,12 @@ class ReceiptStage:
                         )
                         continue
                 except CodecError as error:
-                    # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever (protocol.md
-                    # 1.6).
+                    # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever.
                     self.counts["unreadable"] += 1
                     log.error("%s: a deliver_sm cannot be read: %s", self._config.name, error)
                     continue
+            if by_text and receipt.alt_ids:
+                receipt.message_id, receipt.alt_ids = receipt.alt_ids[0], (receipt.message_id,)
             receipts.append(receipt)
             keys.append(index_key(receipt.message_id.encode("latin-1", "replace")))
             kept.append(item)

@@ -591,7 +591,7 @@ class Session:
         self._events.append(TimedOut(tokens))
         self._timed_out_in_a_row += len(tokens)
         # A whole window given up without one answer between: this bind answers nothing. With what is
-        # outstanding now, at most two windows are in doubt (design.md, section 1, promise 3).
+        # outstanding now, at most two windows are in doubt.
         if self._timed_out_in_a_row >= max(2, self.config.window):
             self._close(CloseReason.UNANSWERED, f"{self._timed_out_in_a_row} requests in a row")
         elif self._peer_unbind_sequence is not None:

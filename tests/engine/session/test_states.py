@@ -1,4 +1,4 @@
-"""The tables against the specification's table 2-1, as protocol.md 1.3 gives it."""
+"""The tables against the specification's table 2-1, of SMPP 5.0."""
 
 from __future__ import annotations
 
