@@ -424,7 +424,8 @@ class _Look:
             last = CarrierKeys(blocks.split_message_id(end[2])[0])
             return [keys.multi] if last.name == keys.name else [keys.multi, last.multi]
         entry = self.block.entries[position]
-        return [keys.multi] if entry is not None and entry.parts > 1 else []
+        abandoned = end is not None and end[0] == blocks.ABANDONED
+        return [keys.multi] if entry is not None and (entry.parts > 1 or abandoned) else []
 
 
 def is_origin(entry: blocks.Entry | None) -> bool:
