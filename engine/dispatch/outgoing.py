@@ -21,7 +21,7 @@ from ..ledger.keys import LANES
 from . import hours
 from .bodies import BodyMaker
 from .pacing import Pacer
-from .runs import LongMessage, Run, parts_to_send
+from .runs import OUT_OF_TIME, LongMessage, Run, parts_to_send
 
 log = logging.getLogger("todoke.dispatch")
 
@@ -56,7 +56,9 @@ class Outgoing:
         """Binds that may send, in the order in which the next part is offered."""
         self.begun_long: dict[str, deque[LongMessage]] = {}
         self.skips: list[tuple[Run, int, int, int]] = []
-        """run, index, kind (or NOT_NOW), when it may be sent (ms): for the recorder."""
+        """run, index, kind, when it may be sent (ms): for the recorder. Beside the kinds of blocks.py there are
+        NOT_NOW and OUT_OF_TIME, whose last number is the part.
+        """
         self.paused_until = 0.0
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
         self.pace_wait_until: float | None = None
@@ -141,7 +143,7 @@ class Outgoing:
         """Collect up to `count` granted parts for one bind."""
         begun = self.begun_long.get(bind.name)
         if begun:
-            count -= self._continue_long(begun, count, bodies, tokens)
+            count -= self._continue_long(begun, count, bodies, tokens, now_ms)
         if self.stopping:
             return
         for lane in LANES:
@@ -234,14 +236,20 @@ class Outgoing:
             bodies.append(made[0])
             tokens.append((run, index, 0))
             return 1
-        message = LongMessage(run, index, made)
+        timed = bool(entry.expires_ms) or window is not None
+        message = LongMessage(run, index, made, now_ms if timed else 0)
         run.long[index] = message
         begun = self.begun_long.setdefault(bind.name, deque())
         begun.append(message)
-        return self._continue_long(begun, count, bodies, tokens)
+        return self._continue_long(begun, count, bodies, tokens, now_ms)
 
     def _continue_long(
-        self, begun: deque[LongMessage], count: int, bodies: list[bytes], tokens: list[Token]
+        self,
+        begun: deque[LongMessage],
+        count: int,
+        bodies: list[bytes],
+        tokens: list[Token],
+        now_ms: int,
     ) -> int:
         """Further parts of messages that this bind has begun; all parts of a message go over one bind."""
         sent = 0
@@ -250,6 +258,10 @@ class Outgoing:
             if message.failed:
                 # The recorder decides on what is left of it.
                 begun.popleft()
+                continue
+            if message.timed_ms and message.timed_ms != now_ms and not self._still_in_time(message, now_ms):
+                self.skips.append((message.run, message.index, OUT_OF_TIME, message.todo[0]))
+                message.failed[message.todo[0]] = OUT_OF_TIME
                 continue
             while message.todo and sent < count:
                 part = message.todo.pop(0)
@@ -261,6 +273,19 @@ class Outgoing:
                 break
             begun.popleft()
         return sent
+
+    def _still_in_time(self, message: LongMessage, now_ms: int) -> bool:
+        """Whether the rest of a message may still be written now; its validity_period is made anew if so."""
+        entry = message.run.entries[message.index]
+        assert entry is not None
+        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+            return False
+        window = entry.extra.window if entry.extra is not None else None
+        if window is not None and hours.next_moment(window, now_ms) > now_ms:
+            return False
+        message.bodies.update(self.maker.bodies(entry, now_ms))
+        message.timed_ms = now_ms
+        return True
 
 
 def grant_more(outgoing: Outgoing, budget: int) -> tuple[list[Run], int]:

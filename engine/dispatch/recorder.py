@@ -28,7 +28,7 @@ from ..ledger.keys import GROUP, CarrierKeys
 from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined
 from . import retry
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
-from .runs import IN_DOUBT, OK, LongMessage, Run, parts_to_send
+from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
 
 log = logging.getLogger("todoke.record")
 
@@ -395,8 +395,8 @@ class Recorder:
     ) -> None:
         """One decision for a message: final here, again later, or over another carrier."""
         extra = entry.extra or Extra()
-        statuses = [status for status in failed.values() if status != IN_DOUBT]
-        doubt = len(statuses) < len(failed)
+        statuses = [status for status in failed.values() if status not in (IN_DOUBT, OUT_OF_TIME)]
+        doubt = IN_DOUBT in failed.values()
         worst: retry.Decision | None = None
         last_status = 0
         for status in statuses:
@@ -570,6 +570,11 @@ class Recorder:
         for run, index, kind, at_ms in skips:
             entry = run.entries[index]
             assert entry is not None
+            if kind == OUT_OF_TIME:
+                # The rest of a begun message; answers to its other parts may have decided it already.
+                if index in run.long:
+                    self._long_part_done(work, run, index, at_ms, OUT_OF_TIME)
+                continue
             work.resolved_parts += parts_to_send(entry)
             if kind == NOT_NOW:
                 extra = msgspec.structs.replace(

@@ -16,14 +16,16 @@ IN_DOUBT: Final = -1
 """The outcome of a part whose answer never came, beside the command_status values (which are not
 negative).
 """
+OUT_OF_TIME: Final = -2
+"""The outcome of a part that was not written before its message expired or its hours were over."""
 
 
 class LongMessage:
     """A message in parts: all are written over one bind, and one decision is taken when all are answered."""
 
-    __slots__ = ("bodies", "failed", "index", "nameless", "outstanding", "run", "todo")
+    __slots__ = ("bodies", "failed", "index", "nameless", "outstanding", "run", "timed_ms", "todo")
 
-    def __init__(self, run: Run, index: int, bodies: dict[int, bytes]) -> None:
+    def __init__(self, run: Run, index: int, bodies: dict[int, bytes], timed_ms: int = 0) -> None:
         self.run = run
         self.index = index
         self.bodies = bodies
@@ -31,7 +33,9 @@ class LongMessage:
         """Parts not written yet, in order."""
         self.outstanding: set[int] = set()
         self.failed: dict[int, int] = {}
-        """part -> command_status, or IN_DOUBT."""
+        """part -> command_status, IN_DOUBT or OUT_OF_TIME."""
+        self.timed_ms = timed_ms
+        """When `bodies` were made, if the message has an expiry or a window; else 0."""
         self.nameless = False
         """The SMSC took a part without giving it a message_id."""
 
