@@ -117,6 +117,8 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
     response_timeout_s = rng.choice((5.0, 10.0, 30.0))
     low, high = shape.receipt_delay_s
     enquire_link_s = rng.uniform(*shape.enquire_link_s)
+    id_form = rng.choice(_ID_FORMS)
+    exact = id_form not in ("hex_decimal", "decimal_hex") and rng.random() < 0.3
     engine = CarrierConfig(
         name=name,
         hosts=[f"{name}.invalid:2775"],
@@ -135,6 +137,7 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
         max_attempts=rng.choice((3, 8, 20)),
         concat=rng.choice(("udh8", "udh8", "udh16", "sar", "payload")),
         sender="0032069000",
+        message_ids="exact" if exact else "auto",
         orphan_ttl_s=shape.receipt_timeout_s,
     )
     errors = {
@@ -148,9 +151,8 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
             "ESME_RINVSRCADR",
         )
     }
-    id_form = rng.choice(_ID_FORMS)
-    # Small numbers are ambiguous when responses and receipts write them to different bases.
-    id_start = 1_000_000_000 if id_form in ("hex_decimal", "decimal_hex") else rng.choice((1, 1_000_000_000))
+    # Small numbers are ambiguous where either base is tried.
+    id_start = 1_000_000_000 if engine.message_ids == "auto" else 1
     smsc = SmscConfig(
         accounts={SYSTEM_ID: PASSWORD},
         smsc_id=name,
