@@ -168,6 +168,23 @@ _usual_tlvs = re.compile(
 _state_of = WORDS.get
 
 
+_delivered = re.compile(
+    rb"....\0\0\0\x05........[^\0]{0,5}+\0..[^\0]{0,20}+\0..[^\0]{0,20}+\0\x04..\0\0....."
+    rb"id:([0-9A-Za-z._\-]{1,64}+) sub:[0-9]{1,3}+ dlvrd:[0-9]{1,3}+ submit date:[0-9]{10,14}+"
+    rb" done date:[0-9]{10,14}+ stat:DELIVRD err:[0-9A-Za-z]{1,32}+ [Tt]ext:[^\0]{0,200}+\Z",
+    re.DOTALL,
+).match
+
+
+def delivered_id(frame: bytes) -> bytes | None:
+    """The message_id in a receipt that says DELIVRD, in the very plainest shape (appendix B, no TLVs).
+
+    None: ask `receipt_of`. Where this gives an id, `receipt_of` gives the same one and state "delivered".
+    """
+    match = _delivered(frame)
+    return None if match is None else match[1]
+
+
 def receipt_of(frame: bytes) -> Receipt | None:
     """The receipt in a deliver_sm of the usual shape (SMPP 3.4 appendix B), with TLVs or without.
 

@@ -12,6 +12,7 @@ makes the report of such a message one report.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ...codecs.receipt import FINAL_STATES, Receipt
@@ -62,53 +63,46 @@ class Batch:
         self.applied = 0
         self.repeated = 0
 
-    def apply_all(self, keys: list[bytes], receipts: list[Receipt], values: list[bytes | None]) -> list[int]:
+    def apply_all(
+        self,
+        keys: list[bytes],
+        receipts: list[Receipt | None],
+        values: list[bytes | None],
+        read: Callable[[int], Receipt],
+    ) -> list[int]:
         """Apply receipts under their own ids; parallel lists. Returns the positions that matched nothing.
 
-        The loop is the hot path for what nearly every receipt is: the first and final one of a message in
-        one part. `apply` decides everything else, and the same.
+        A receipt None says DELIVRD and has not been read further: `read` gives the whole of it. The loop is
+        the hot path for what nearly every receipt is: the first one, DELIVRD, of a message in one part that
+        was sent once. `apply` decides everything else, and the same.
         """
         missed: list[int] = []
         changed = self.changed
-        octets, words = STATE_OCTETS, REPORT_STATES
-        heads = {octet: bytes((octet,)) + self._now_s.to_bytes(4, "big") for octet in octets.values()}
+        head = bytes((DELIVERED,)) + self._now_s.to_bytes(4, "big")
         prefix = self._carrier + "."
         carrier, now_ms = self._carrier, self._now_ms
         app = None
         events: list[Told] = []
-        for position, value in enumerate(values):
-            key = keys[position]
-            receipt = receipts[position]
-            if value is not None and value[0] in UNDECIDED and key not in changed:
-                octet = octets.get(receipt.state)
-                if octet is not None:
-                    origin = origin_of(value)
-                    if origin.parts == 1 and not origin.doubled:
-                        changed[key] = heads[octet] + value[5:]
-                        self.applied += 1
-                        if octet == DELIVERED:
-                            if origin.app != app:
-                                app = origin.app
-                                events = self.events.setdefault(app, [])
-                            events.append(
-                                Told(
-                                    "report",
-                                    origin.message_id or f"{prefix}{origin.block_id}.{origin.index}",
-                                    origin.ref,
-                                    "delivered",
-                                    carrier,
-                                    1,
-                                    1,
-                                    origin.doubled,
-                                    None,
-                                    now_ms,
-                                )
-                            )
-                        else:
-                            self._tell(origin, "report", words[octet], 0, receipt)
-                        continue
-            if not self.apply(key, receipt, value, exact=True):
+        plain = 0
+        for position, (key, receipt, value) in enumerate(zip(keys, receipts, values, strict=True)):
+            if receipt is None and value is not None and value[0] in UNDECIDED and key not in changed:
+                origin = origin_of(value)
+                if origin.parts == 1 and not origin.doubled:
+                    changed[key] = head + value[5:]
+                    plain += 1
+                    if origin.app != app:
+                        app = origin.app
+                        events = self.events.setdefault(app, [])
+                    message_id = origin.message_id or f"{prefix}{origin.block_id}.{origin.index}"
+                    events.append(
+                        Told(
+                            "report", message_id, origin.ref, "delivered", carrier, 1, 1, False, None, now_ms
+                        )
+                    )
+                    continue
+            if not self.apply(key, read(position), value, exact=True):
                 missed.append(position)
+        self.applied += plain
         return missed
 
     def apply(self, key: bytes, receipt: Receipt, value: bytes | None, *, exact: bool) -> bool:

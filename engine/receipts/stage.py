@@ -19,7 +19,7 @@ import msgspec
 
 from ...codecs import constants as c
 from ...codecs.errors import CodecError
-from ...codecs.fast import receipt_of
+from ...codecs.fast import delivered_id, receipt_of
 from ...codecs.receipt import Receipt, id_variants, parse_deliver
 from ..bell import Bell
 from ..clock import Clock
@@ -60,12 +60,21 @@ class _Work:
     __slots__ = ("items", "keys", "parked", "receipts")
 
     def __init__(self, parked: bool) -> None:
-        self.receipts: list[Receipt] = []
+        self.receipts: list[Receipt | None] = []
+        """None: a plain DELIVRD that nobody had to read further so far; see `receipt`."""
         self.keys: list[bytes] = []
         """Where each stands in the index if its id is the one in submit_sm_resp."""
         self.items: list[Item] = []
         """The PDUs they came in; empty for parked ones."""
         self.parked = parked
+
+    def receipt(self, position: int) -> Receipt:
+        """The whole receipt at a position, read now if it was not."""
+        found = self.receipts[position]
+        if found is None:
+            found = self.receipts[position] = receipt_of(self.items[position][3])
+            assert found is not None  # as delivered_id promises
+        return found
 
 
 class ReceiptStage:
@@ -179,6 +188,12 @@ class ReceiptStage:
         by_text = self._config.receipt_id == "text"
         for item in items:
             frame = item[3]
+            plain = delivered_id(frame)
+            if plain is not None:
+                receipts.append(None)
+                keys.append(plain.lower().lstrip(b"0") or b"0")
+                kept.append(item)
+                continue
             receipt = receipt_of(frame)
             if receipt is None:
                 try:
@@ -257,7 +272,7 @@ class ReceiptStage:
         (found,) = await self._stage.read(
             [("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,)
         )
-        missed = batch.apply_all(keys, work.receipts, found)
+        missed = batch.apply_all(keys, work.receipts, found, work.receipt)
         unmatched = await self._look_closer(work, missed, batch) if missed else []
         if batch.long:
             names = list({batch.message_id(origin) for origin, _, _ in batch.long})
@@ -274,7 +289,7 @@ class ReceiptStage:
         """
         tries: list[list[bytes]] = []
         for position in missed:
-            receipt = work.receipts[position]
+            receipt = work.receipt(position)
             forms = list(receipt.alt_ids)
             if self._config.message_ids == "auto":
                 for raw in (receipt.message_id, *receipt.alt_ids):
@@ -288,7 +303,7 @@ class ReceiptStage:
         return [
             position
             for position, keys in zip(missed, tries, strict=True)
-            if not any(batch.apply(key, work.receipts[position], values[key], exact=False) for key in keys)
+            if not any(batch.apply(key, work.receipt(position), values[key], exact=False) for key in keys)
         ]
 
     def _commands(self, batch: Batch) -> list[tuple[Any, ...]]:
@@ -331,7 +346,7 @@ class ReceiptStage:
         }
         for position in parked:
             held = stored[work.keys[position]]
-            held.append(Parked(now_s, work.receipts[position]))
+            held.append(Parked(now_s, work.receipt(position)))
             del held[:-ORPHANS_PER_ID_MAX]
         pairs = [each for key, value in stored.items() for each in (key, _encode(value))]
         self.on_due((now_s + int(self._config.orphan_ttl_s)) * 1000)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.codecs.errors import CodecError, PduError
-from todoke.codecs.fast import SubmitTemplate, receipt_of, submit_of
+from todoke.codecs.fast import SubmitTemplate, delivered_id, receipt_of, submit_of
 from todoke.codecs.framing import split
 from todoke.codecs.receipt import parse_deliver
 
@@ -182,10 +182,20 @@ def same_receipt(frame: bytes) -> bool:
     """True if the fast reader covered the frame (and agreed)."""
     assert split(frame, 70_000)[1] == len(frame)
     fast = receipt_of(frame)
+    plain = delivered_id(frame)
+    if plain is not None:
+        assert fast is not None
+        assert (fast.message_id.encode(), fast.state) == (plain, "delivered")
     if fast is None:
         return False
     assert fast == parse_deliver(frame)
     return True
+
+
+def test_the_plainest_receipt_gives_its_id_at_once() -> None:
+    assert delivered_id(deliver(USUAL % (b"1234567890", b"DELIVRD", b"000", b""))) == b"1234567890"
+    assert delivered_id(deliver(USUAL % (b"1234567890", b"UNDELIV", b"000", b""))) is None
+    assert delivered_id(deliver(USUAL % (b"7", b"DELIVRD", b"000", b""), esm_class=0x20)) is None
 
 
 @pytest.mark.parametrize(
