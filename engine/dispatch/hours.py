@@ -42,7 +42,7 @@ def span(window: Window, now_ms: int) -> tuple[int, int]:
     days = window.days
     for offset in range(-1, 9):
         day = here.date() + timedelta(days=offset)
-        if days and DAYS[day.weekday()] not in days:
+        if days is not None and DAYS[day.weekday()] not in days:
             continue
         start = datetime(day.year, day.month, day.day, opens // 60, opens % 60, tzinfo=zone)
         end_day = day + timedelta(days=(opens + length) // (24 * 60))

@@ -37,9 +37,7 @@ class Pacer:
             return UNLIMITED
         span = self._forget(now)
         here = self._sent[-1][1] if self._sent and self._sent[-1][0] == span else 0
-        return max(
-            0, min(int(self.rate) - self._total if self.rate >= 1 else 1 - self._total, self._share - here)
-        )
+        return max(0, min(self._limit() - self._total, self._share - here))
 
     def took(self, parts: int, now: float) -> None:
         """`parts` were handed to a socket at `now`."""
@@ -57,7 +55,7 @@ class Pacer:
         if self.available(now) > 0:
             return now
         span = int(now * SPANS_PER_SECOND)
-        if self._total < self.rate:
+        if self._total < self._limit():
             return (span + 1) * SPAN_S
         return (self._sent[0][0] + self._memory() + 1) * SPAN_S
 
@@ -67,6 +65,10 @@ class Pacer:
             return 0
         self._forget(now)
         return self._total
+
+    def _limit(self) -> int:
+        """Parts that the remembered spans may hold together."""
+        return max(1, int(self.rate))
 
     def _memory(self) -> int:
         """Spans remembered: a second, or for a rate below one a second the time that one part is worth."""

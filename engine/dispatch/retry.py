@@ -72,7 +72,11 @@ def decide(command_status: int, attempts: int, attempts_max: int, jitter: float)
     if status_class is StatusClass.THROTTLE:
         return Decision(status_class, THROTTLE_S * spread, burns=False, elsewhere=False)
     if status_class is StatusClass.SESSION:
-        return Decision(status_class, SESSION_S * spread, burns=False, elsewhere=False)
+        # What an SMSC twice cannot read it will never read.
+        unreadable = command_status == c.ESME_RINVCMDLEN
+        if unreadable and attempts:
+            return Decision(status_class, None, burns=True, elsewhere=False)
+        return Decision(status_class, SESSION_S * spread, burns=unreadable, elsewhere=False)
     if status_class is StatusClass.BUSY:
         if attempts + 1 >= attempts_max:
             return Decision(status_class, None, burns=True, elsewhere=True)
