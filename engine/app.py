@@ -110,6 +110,7 @@ class Engine:
             on_block=self._made,
             direct={name: carrier.taker for name, carrier in self.carriers.items()},
         )
+        accept.on_scheduled = self._scheduled
         accept.queued_messages = await self._queued(stage, carrier_keys)
         for carrier in self.carriers.values():
             carrier.recorder.on_closed = partial(_closed, accept)
@@ -150,6 +151,9 @@ class Engine:
 
     def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
         self.carriers[carrier].made(block, payloads)
+
+    def _scheduled(self, carrier: str, at_ms: int) -> None:
+        self.carriers[carrier].due.notice(at_ms)
 
     def _told(self, app: str, count: int) -> None:
         feed = self.feeds.get(app)

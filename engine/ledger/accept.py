@@ -130,6 +130,8 @@ class AcceptStage:
         self._block_messages = block_messages
         self._reference_max = reference_max
         self._on_block = on_block
+        self.on_scheduled: Callable[[str, int], None] = lambda carrier, at_ms: None
+        """Called with the moment of each block that was made durable and is due later."""
         self._direct = direct or {}
         self._waiting: deque[_Waiting] = deque()
         self._bell = Bell()
@@ -218,6 +220,8 @@ class AcceptStage:
         self.queued_messages += plan.count
         for carrier, block, payloads in plan.due_now:
             self._on_block(carrier, block, payloads)
+        for carrier, at_ms in plan.scheduled:
+            self.on_scheduled(carrier, at_ms)
 
     def _settle_offers(self, plan: _Plan, replies: list[Any] | None, *, known: bool) -> None:
         for carrier, block, payloads, position in plan.offers:
@@ -375,6 +379,8 @@ class AcceptStage:
             plan.offers.append((carrier, block, group.payloads, len(plan.commands) - 1))
         elif not at_ms:
             plan.due_now.append((carrier, block, group.payloads))
+        else:
+            plan.scheduled.append((carrier, at_ms))
 
     async def _look_up(self, batch: list[_Waiting], now_ms: int) -> _Known:
         """Which references are taken, and the last concatenation reference of each destination of a long
@@ -486,6 +492,8 @@ class _Plan:
         self.commands: list[tuple[Any, ...]] = []
         self.answers: list[tuple[_Waiting, list[Accepted], list[Refusal]]] = []
         self.due_now: list[tuple[str, blocks.Block, list[bytes | None]]] = []
+        self.scheduled: list[tuple[str, int]] = []
+        """carrier, when: blocks that wait for their time."""
         self.offers: list[tuple[str, blocks.Block, list[bytes | None], int]] = []
         """carrier, block, payloads, and which command's reply says whether it was taken."""
         self.first_block_key = b""

@@ -1,0 +1,318 @@
+"""Receipts on their way: answered after they are stored, matched whenever and under whatever form they come."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
+
+from todoke.codecs import constants as c
+from todoke.codecs import pdu
+from todoke.engine.messages import Received
+
+OK, LATER = c.ESME_ROK, c.ESME_RX_T_APPN
+
+
+async def sent(house: House, message_id: str) -> tuple[str, object]:
+    """One message taken by the SMSC under that id."""
+    bind = house.bind()
+    (mid,) = await house.accept("a")
+    bind.answer(message_id)
+    await house.settle()
+    return mid, bind
+
+
+@pytest.mark.parametrize(
+    ("given_id", "receipt_id"),
+    [
+        ("812FC7470000001B", "9308878062554710043"),  # variants 1 and 2
+        ("9308878062554710043", "812FC7470000001B"),  # 3
+        ("04062581461565934000241", "4062581461565934000241"),  # 4
+        ("0913121205", "913121205"),
+        ("0e999f21-1234-5678-9abc-000000000000", "0E999F21-1234-5678-9ABC-000000000000"),  # 5, 6
+        ("rdwjwxns18krxr9936ey96ymcw", "rdwjwxns18krxr9936ey96ymcw"),
+        (" 77 ", "77"),
+    ],
+)
+@pytest.mark.parametrize("early", [False, True])
+def test_an_id_is_known_in_any_of_its_forms_before_or_after_the_answer(
+    given_id: str, receipt_id: str, early: bool
+) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        if early:  # variant 27
+            bind.receipt(receipt_id)
+            await house.settle()
+            assert bind.delivers == [(1, OK)]
+            bind.answer(given_id)
+        else:
+            bind.answer(given_id)
+            await house.settle()
+            bind.receipt(receipt_id)
+        assert await house.states() == [(mid, "delivered")]
+        assert "orphans" not in house.keys()
+
+    run(story)
+
+
+@pytest.mark.parametrize("checkpoints", range(12))
+def test_receipt_and_answer_in_the_same_breath_find_each_other(checkpoints: int) -> None:
+    """Whichever of the two steps is first, one of them sees the other; here under two forms of the id."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.receipt("28")
+        for _ in range(checkpoints):
+            await trio.sleep(0)
+        bind.answer("1C")
+        assert await house.states() == [(mid, "delivered")]
+        assert "orphans" not in house.keys()
+
+    run(story)
+
+
+def test_only_exact_ids_where_the_carrier_says_so() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept("a")
+        bind.answer("1C")
+        await house.settle()
+        bind.receipt("28")
+        assert await house.states() == []
+
+    run(story, node_config({"message_ids": "exact"}))
+
+
+def test_another_bases_hit_needs_the_destination() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("1C")
+        await house.settle()
+        bind.receipt("28", to="819099999999")
+        assert await house.states() == []
+        bind.receipt("28", to="0" + NUMBER[2:])
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
+def test_the_tlv_s_id_and_the_text_s_differ_and_only_one_is_known() -> None:
+    """Variant 23."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("known")
+        await house.settle()
+        bind.deliver(receipt_frame("known", tlvs=[(c.TAG_RECEIPTED_MESSAGE_ID, b"other\0")]))
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
+def test_a_receipt_on_another_bind_is_as_good() -> None:
+    """Variant 28."""
+
+    async def story(house: House) -> None:
+        one, two = house.bind(), house.bind()
+        (mid,) = await house.accept("a")
+        taken = one if one.waiting else two
+        taken.answer("A1")
+        await house.settle()
+        (two if taken is one else one).receipt("A1")
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
+def test_one_id_at_two_carriers_is_two_messages() -> None:
+    """Variant 41."""
+
+    async def story(house: House) -> None:
+        from todoke.engine.messages import Valid
+
+        first, second = house.bind(carrier="docomo"), house.bind(carrier="au")
+        one, two = await house.accept("a", Valid(NUMBER, text="b", carrier="au"))
+        first.answer("7")
+        second.answer("7")
+        await house.settle()
+        second.receipt("7", "UNDELIV")
+        assert await house.states() == [(two, "undeliverable")]
+        first.receipt("7")
+        assert await house.states() == [(one, "delivered")]
+
+    run(story, node_config({}, {"name": "au"}))
+
+
+def test_redelivered_receipts_are_answered_and_told_once() -> None:
+    """Variants 30 and 44."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        for _ in range(5):
+            bind.receipt("A1")
+            await house.settle()
+        bind.deliver(*(receipt_frame("A1") for _ in range(5)))
+        await house.settle()
+        assert bind.delivers == [(handle, OK) for handle in range(1, 11)]
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
+def test_the_store_away_leaves_receipts_with_the_smsc() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        house.store.down()
+        bind.receipt("A1")
+        await house.settle()
+        assert bind.delivers == [(1, LATER)]
+        house.store.up()
+        await house.later(1)
+        assert await house.states() == []
+        bind.receipt("A1")
+        await house.settle()
+        assert bind.delivers == [(1, LATER), (2, OK)]
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
+@pytest.mark.parametrize("checkpoints", range(10))
+def test_what_was_answered_ok_survives_a_crash_of_everything(checkpoints: int) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept("a", "b", "c")
+        bind.answer("A0", "A1", "A2")
+        await house.settle()
+        bind.deliver(*(receipt_frame(f"A{number}") for number in range(3)))
+        for _ in range(checkpoints):
+            await trio.sleep(0)
+        answered = {handle - 1 for handle, status in bind.delivers if status == OK}
+        house.store.crash()
+        await house.reopen()
+        again = house.bind()
+        for number in set(range(3)) - answered:
+            again.receipt(f"A{number}")
+        assert dict(await house.states()) == dict.fromkeys(mids, "delivered")
+
+    for seed in range(3):
+        run(story, seed=seed)
+
+
+def test_without_room_orphans_stay_with_the_smsc() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        bind.deliver(*(receipt_frame(f"nobody-{number}") for number in range(5)))
+        await house.settle()
+        assert sorted(status for _, status in bind.delivers) == [OK, OK, OK, LATER, LATER]
+        assert len(house.keys()["orphans"]) == 3
+
+    run(story, node_config({"orphans_max": 3}))
+
+
+def test_a_flood_under_one_id_keeps_the_newest_few() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        for _ in range(5):
+            bind.deliver(*(receipt_frame("same") for _ in range(20)))
+            await house.settle()
+        assert len(house.keys()["orphans"]) == 1
+        assert len(house.keys()["orphans"][b"same"]) < 3_000
+
+    run(story)
+
+
+def test_a_message_from_a_handset_is_told_and_answered() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        bind.deliver(
+            pdu.encode(
+                pdu.DeliverSm(
+                    source_addr=b"819012345678", source_addr_ton=1, destination_addr=b"0032069000",
+                    data_coding=8, short_message="はい".encode("utf-16-be"),
+                ),
+                1,
+            )
+        )  # fmt: skip
+        (event,) = await house.told()
+        assert isinstance(event, Received)
+        assert (event.from_, event.to, event.text) == ("+819012345678", "0032069000", "はい")
+        assert bind.delivers == [(1, OK)]
+
+    run(story)
+
+
+def test_what_cannot_be_read_is_answered_and_counted_and_holds_up_nothing() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        broken = b"\0\0\0\x14\0\0\0\5\0\0\0\0\0\0\0\1abcd"
+        bind.deliver(broken, receipt_frame("A1"))
+        assert await house.states() == [(mid, "delivered")]
+        assert bind.delivers == [(1, OK), (2, OK)]
+        assert house.carrier().receipts.counts["unreadable"] == 1
+
+    run(story)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=120), min_size=1, max_size=8))
+def test_garbage_in_a_deliver_sm_never_stops_the_stage(bodies: list[bytes]) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        frames = [(16 + len(body)).to_bytes(4, "big") + b"\0\0\0\5\0\0\0\0\0\0\0\1" + body for body in bodies]
+        bind.deliver(*frames, receipt_frame("A1"))
+        await house.settle()
+        assert len(bind.delivers) == len(bodies) + 1
+        states = [event.state for event in await house.told() if hasattr(event, "state")]
+        assert states == ["delivered"]
+
+    run(story)
+
+
+def test_receipts_without_an_id_are_kept_as_orphans_and_match_nothing() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        text = b"stat:DELIVRD err:000"
+        bind.deliver(pdu.encode(pdu.DeliverSm(esm_class=4, source_addr=NUMBER.encode(), short_message=text), 1))
+        await house.settle()
+        assert bind.delivers == [(1, OK)]
+        assert await house.states() == []
+
+    run(story)
+
+
+def test_an_intermediate_receipt_is_not_told_and_a_query_does_not_take_it_for_an_end() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        bind.receipt("A1", "ACCEPTD")
+        assert await house.states() == []
+        assert (await house.query(mid))["final"] is False
+        bind.receipt("A1", "UNDELIV", err="045")
+        (event,) = await house.told()
+        assert event.error.network_error == "045"  # type: ignore[union-attr]
+
+    run(story)
