@@ -9,7 +9,7 @@ import anyio
 
 from .bell import Bell
 from .intake.errors import BadCursor, NodeUnavailable
-from .ledger.events import Told, as_event, cursor, entry_events, entry_key, split_cursor
+from .ledger.events import Told, as_events, entry_events, entry_key, split_cursor
 from .ledger.keys import AppKeys
 from .ledger.port import OutcomeUnknown, Stage, Store, StoreError
 from .messages import StoredEvent
@@ -99,9 +99,7 @@ class Feed:
             if (key, count - 1) > self._handed_to:
                 self._counts[entry_id] = count
                 self._handed_to = (key, count - 1)
-            for position in range(begin[1] + 1 if key == begin[0] else 0, count):
-                where = cursor(entry_id, position, count)
-                found.append((where, as_event(told[position], where)))
+            found += as_events(entry_id, told, begin[1] + 1 if key == begin[0] else 0)
         return found
 
     async def ack(self, where: str) -> None:

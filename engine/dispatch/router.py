@@ -15,9 +15,12 @@ class Router:
             for prefix in list(prefixes) or [""]:
                 self._carriers.setdefault(prefix, carriers)
         self._lengths = sorted({len(prefix) for prefix in self._carriers}, reverse=True)
+        self._only = self._carriers[""] if self._lengths == [0] else None
 
     def choose(self, to: str) -> tuple[str, ...]:
         """Carriers for this number in order of preference; empty if no route names it."""
+        if self._only is not None:
+            return self._only
         carriers = self._carriers
         for length in self._lengths:
             found = carriers.get(to[:length])

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ..messages import Correction, Event, Received, Report, ReportError
+from ..messages import Correction, Event, Received, Report, ReportError, StoredEvent
 from .keys import AppKeys
 
 
@@ -86,6 +86,32 @@ def entry_key(entry_id: str) -> tuple[int, int]:
     """Entry ids in the order of the stream."""
     milliseconds, sequence = entry_id.split("-")
     return int(milliseconds), int(sequence)
+
+
+def as_events(entry_id: str, told: list[Told], first: int) -> list[StoredEvent]:
+    """The events of one entry from position `first` on, as an app reads them, each with its cursor."""
+    before, after = entry_id + ".", f".{len(told)}"
+    found: list[StoredEvent] = []
+    for position in range(first, len(told)):
+        one = told[position]
+        where = before + str(position) + after
+        if one.kind == "report" and one.error is None:
+            event: Event = Report(
+                where,
+                one.message_id,
+                one.ref,
+                one.state,
+                one.carrier,
+                one.parts,
+                one.delivered_parts,
+                one.doubled,
+                None,
+                rfc3339(one.at_ms),
+            )
+        else:
+            event = as_event(one, where)
+        found.append((where, event))
+    return found
 
 
 def as_event(told: Told, where: str) -> Event:
