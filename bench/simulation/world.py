@@ -19,6 +19,8 @@ from .scenario import APPS, Scenario
 from .trace import Trace
 from .wires import Line
 
+ACKNOWLEDGED_S: Final = 0.7
+ACKNOWLEDGED_LOOKS_MAX: Final = 1_000
 LOOK_S: Final = 5.0
 """How often it is looked whether all is quiet."""
 
@@ -77,6 +79,7 @@ class World:
                     playing.start_soon(inject, self, fault)
             await self._wait_until_quiet()
             await self._wait_for_the_end_of_history()
+            await self._wait_for_acknowledgements()
             self.coverage.count("lives", self.process.lives)
             self._count_engine()
             await self.process.finish()
@@ -84,9 +87,8 @@ class World:
             self.tasks.cancel_scope.cancel()
 
     async def _wait_until_quiet(self) -> None:
-        """Every accepted message has its report; at most as long as the slowest of promises."""
-        latest = max(plan.engine.receipt_timeout_s + plan.engine.history_s for plan in self.scenario.carriers)
-        until = anyio.current_time() + max(2 * latest, 90_000.0)
+        """Every accepted message has its report, or the scenario's patience is at its end."""
+        until = anyio.current_time() + self.scenario.patience_s
         while anyio.current_time() < until:
             told = {told.event.message_id for told in self.evidence.told}
             if all(message_id in told for message_id in self.evidence.number_of):
@@ -105,6 +107,15 @@ class World:
             )
             + 1_000.0
         )
+
+    async def _wait_for_acknowledgements(self) -> None:
+        """Handsets write for as long as the run lasts: stop when what they wrote has been read."""
+        for _ in range(ACKNOWLEDGED_LOOKS_MAX):
+            await anyio.sleep(ACKNOWLEDGED_S)
+            engine = self.process.engine
+            if engine is not None and not any(feed.unacknowledged for feed in engine.feeds.values()):
+                return
+        self.evidence.broke("there are always events that are not acknowledged")
 
     def _count_engine(self) -> None:
         """The engine's own counters of its last life, for coverage."""
