@@ -50,12 +50,15 @@ class Batchlet:
         self.refs = False
         self.long = False
 
-    def keep(self, positions: list[int]) -> None:
-        """Keep only the messages at these positions."""
-        self.places = [self.places[position] for position in positions]
-        self.entries = [self.entries[position] for position in positions]
-        self.payloads = [self.payloads[position] for position in positions]
-        self.digests = [self.digests[position] for position in positions]
+    def only(self, positions: list[int]) -> Batchlet:
+        """A batchlet of the messages at these positions."""
+        some = Batchlet(self.carrier, self.lane, self.campaign, self.at_ms)
+        some.places = [self.places[position] for position in positions]
+        some.entries = [self.entries[position] for position in positions]
+        some.payloads = [self.payloads[position] for position in positions]
+        some.digests = [self.digests[position] for position in positions]
+        some.refs, some.long = self.refs, self.long
+        return some
 
 
 class CarrierRules(NamedTuple):

@@ -238,7 +238,7 @@ class AcceptStage:
                 while True:
                     try:
                         (there,) = await self._stage.read([("EXISTS", plan.first_block_key)])
-                    except StoreUnavailable:
+                    except StoreError:
                         await anyio.sleep(0.05)
                         continue
                     return [] if there else None
@@ -255,11 +255,13 @@ class AcceptStage:
             refs = new_refs.setdefault(app, [])
             placed: list[tuple[list[int], list[Accepted]]] = []
             refused: list[Refusal] = []
-            for batchlet in waiting.batchlets:
+            for each in waiting.batchlets:
+                batchlet = each
                 if batchlet.refs:
-                    repeated = self._drop_repeated(app, batchlet, known, refused)
-                    if repeated[0]:
-                        placed.append(repeated)
+                    # The submission itself stays whole: if this plan cannot be written, another is made of it.
+                    batchlet, places, duplicates = self._drop_repeated(app, batchlet, known, refused)
+                    if places:
+                        placed.append((places, duplicates))
                     if not batchlet.entries:
                         continue
                 key = (batchlet.carrier, batchlet.lane, app, batchlet.campaign, batchlet.at_ms)
@@ -300,6 +302,8 @@ class AcceptStage:
         accepted: list[Accepted] = []
         entries, payloads, digests = batchlet.entries, batchlet.payloads, batchlet.digests
         octets = 48 * len(entries) + 3 * sum([len(entry.text) for entry in entries])
+        if None in payloads:
+            octets += sum([len(entry.extra.data or b"") for entry in entries if entry.extra is not None])
         now_s = now_ms // 1000
         start = 0
         while start < len(entries):
@@ -331,8 +335,10 @@ class AcceptStage:
 
     def _drop_repeated(
         self, app: str, batchlet: Batchlet, known: _Known, refused: list[Refusal]
-    ) -> tuple[list[int], list[Accepted]]:
-        """Take messages whose reference was accepted before out of a batchlet: duplicates and conflicts."""
+    ) -> tuple[Batchlet, list[int], list[Accepted]]:
+        """A batchlet without the messages whose reference was accepted before (duplicates and conflicts), and
+        the duplicates' places and answers.
+        """
         taken = known.taken.setdefault(app, {})
         before = known.refs.get(app)
         digests = batchlet.digests
@@ -340,7 +346,7 @@ class AcceptStage:
         fresh = {name: digest for name, digest in zip(names, digests, strict=True) if name is not None}
         if before is None and len(fresh) == len(names) and taken.keys().isdisjoint(fresh):
             taken.update(fresh)
-            return [], []
+            return batchlet, [], []
         kept: list[int] = []
         places: list[int] = []
         duplicates: list[Accepted] = []
@@ -365,8 +371,7 @@ class AcceptStage:
             else:
                 taken[name] = digest
                 kept.append(position)
-        batchlet.keep(kept)
-        return places, duplicates
+        return batchlet.only(kept), places, duplicates
 
     def _close(self, plan: _Plan, key: tuple[str, str, str, str, int], group: _Group, now_ms: int) -> None:
         """The commands that make one block."""
