@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import anyio
 import msgspec
@@ -28,6 +29,7 @@ from .config import CarrierConfig, Config
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.prepare import CarrierRules, Preparer
 from .dispatch.router import Router
+from .errors import Fenced
 from .feed import Feed
 from .intake.limits import Limits
 from .intake.server import DEFAULT_APP, Intake
@@ -77,7 +79,7 @@ class Engine:
         stage = self._store.stage("start")
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
-        await self._claim(stage)
+        await self._claim()
         numbers = itertools.count(1)
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
         carrier_keys = {carrier.name: CarrierKeys(carrier.name) for carrier in self.config.carrier}
@@ -111,7 +113,7 @@ class Engine:
             direct={name: carrier.taker for name, carrier in self.carriers.items()},
         )
         accept.on_scheduled = self._scheduled
-        accept.queued_messages = await self._queued(stage, carrier_keys)
+        accept.queued_messages = await self._queued(carrier_keys)
         for carrier in self.carriers.values():
             carrier.recorder.on_closed = partial(_closed, accept)
         rules = {name: _rules(carrier) for name, carrier in self.carriers.items()}
@@ -132,17 +134,22 @@ class Engine:
         group.start_soon(accept.run)
         return node
 
-    async def _claim(self, stage: object) -> None:
-        """Write our epoch on every carrier and slot: an older process sees it at its next take, and stops."""
+    async def _claim(self) -> None:
+        """Write our epoch on every carrier and slot: an older process sees it at its next take, and stops.
+
+        Raises Fenced if a newer process has begun meanwhile: its claims must not be undone.
+        """
         claims = self._store.stage("claim")
+        (newest,) = await claims.read([("GET", PROCESS_EPOCH)], (PROCESS_EPOCH,))
         commands: list[tuple[bytes | str | int, ...]] = []
         for config in self.config.carrier:
             keys = CarrierKeys(config.name)
             commands.append(("SET", keys.epoch, self.epoch))
             commands += [("SET", keys.slot(slot + 1), self.epoch) for slot in range(config.binds)]
-        await claims.commit(commands)
+        if int(newest) != self.epoch or await claims.commit(commands) is None:
+            raise Fenced("another engine has started meanwhile: this one stops")
 
-    async def _queued(self, stage: object, carriers: dict[str, CarrierKeys]) -> int:
+    async def _queued(self, carriers: dict[str, CarrierKeys]) -> int:
         reading = self._store.stage("queued")
         values = await reading.read(
             [("GET", key) for keys in carriers.values() for key in keys.queued.values()]
@@ -173,6 +180,9 @@ class Engine:
                 moved.parts = len(carrier.maker.segmented(entry).parts)
             except TextError:
                 continue
+            if moved.parts > 1 and entry.parts == 1:
+                # It has no concatenation reference yet; equal ones are harmless for equal texts.
+                moved.reference = crc32(entry.text.encode()) & 0xFFFF
             return name, moved
         return None
 
