@@ -1,7 +1,7 @@
 """A house to hold conversations in: a whole engine on the memory store, with binds that a test speaks for.
 
-Everything between the local socket and the SMPP session is real; time is virtual (trio's autojump clock), the SMSC is
-the test. `run(story)` plays a story: an async function that is given a `House`.
+Everything between the local socket and the SMPP session is real; time is virtual (trio's autojump clock), the
+SMSC is the test. `run(story)` plays a story: an async function that is given a `House`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,12 @@ class VirtualClock:
 def carrier_config(**settings: Any) -> CarrierConfig:
     """A carrier with everything at its default but what is named."""
     base: dict[str, Any] = {
-        "name": "docomo", "hosts": ["127.0.0.1:2775"], "system_id": "todoke", "password": "secret", "window": 100,
-    }  # fmt: skip
+        "name": "docomo",
+        "hosts": ["127.0.0.1:2775"],
+        "system_id": "todoke",
+        "password": "secret",
+        "window": 100,
+    }
     return msgspec.convert({**base, **settings}, CarrierConfig)
 
 
@@ -69,8 +73,8 @@ class FakeBind:
         self.window = window
         self.bound = True
         self.carrier = carrier
-        self.waiting: list[tuple[Any, bytes, float]] = []
-        """What was submitted and not answered: token, body, when."""
+        self.waiting: list[tuple[Any, bytes, Sent]] = []
+        """What was submitted and not answered: token, body, and how it was seen."""
         self.seen: list[Sent] = []
         """Everything that was ever submitted."""
         self.delivers: list[tuple[int, int]] = []
@@ -90,8 +94,8 @@ class FakeBind:
         assert len(bodies) == len(tokens) <= self.window_free, "more than the window"
         now = anyio.current_time()
         for body, token in zip(bodies, tokens, strict=True):
-            self.waiting.append((token, body, now))
             self.seen.append(Sent(body, token, now))
+            self.waiting.append((token, body, self.seen[-1]))
 
     def answer_delivers(self, answers: Sequence[tuple[int, int, int]]) -> None:
         self.delivers += [(handle, command_status) for handle, _, command_status in answers]
@@ -102,9 +106,11 @@ class FakeBind:
     # What the test says:
 
     def answer(self, *ids: str | int, first: int = 0) -> None:
-        """Answer the oldest waiting parts: a str is ESME_ROK with that message_id, an int a command_status."""
+        """Answer the oldest waiting parts: a str is ESME_ROK with that message_id, an int a status."""
         taken, self.waiting[first : first + len(ids)] = self.waiting[first : first + len(ids)], []
         assert len(taken) == len(ids), f"only {len(taken)} parts wait"
+        for (_, _, sent), id_ in zip(taken, ids, strict=True):
+            sent.refused = isinstance(id_, int)
         self.carrier.on_responses(
             self,
             [
@@ -129,7 +135,8 @@ class FakeBind:
         """The oldest parts that timed out are answered after all."""
         taken, self.late[: len(ids)] = self.late[: len(ids)], []
         self.carrier.on_late_responses(
-            self, [(token, c.SUBMIT_SM_RESP, 0, id_.encode(), 1) for token, id_ in zip(taken, ids, strict=True)]
+            self,
+            [(token, c.SUBMIT_SM_RESP, 0, id_.encode(), 1) for token, id_ in zip(taken, ids, strict=True)],
         )
 
     def lose(self, unsent: int = 0) -> None:
@@ -138,8 +145,10 @@ class FakeBind:
             return
         self.bound = False
         tokens = [token for token, _, _ in self.waiting]
-        self.waiting = []
         kept = len(tokens) - unsent
+        for _, _, sent in self.waiting[kept:]:
+            sent.refused = True
+        self.waiting = []
         if tokens[:kept]:
             self.carrier.on_doubt(self, tokens[:kept])
         if tokens[kept:]:
@@ -164,7 +173,20 @@ class FakeBind:
 
     def statistics(self) -> BindStatistics:
         return BindStatistics(
-            self.name, "bound", self.window, self.outstanding, WALL_S, "", False, 0, 1, len(self.seen), 0, 0, None, {}
+            self.name,
+            "bound",
+            self.window,
+            self.outstanding,
+            WALL_S,
+            "",
+            False,
+            0,
+            1,
+            len(self.seen),
+            0,
+            0,
+            None,
+            {},
         )
 
 
@@ -178,6 +200,8 @@ class Sent:
         self.part: int = token[2]
         self.at = at
         self.octets = body
+        self.refused = False
+        """The SMSC did not take it."""
 
     @property
     def to(self) -> str:
@@ -191,11 +215,12 @@ class Sent:
         return f"<{self.text!r} part {self.part} at {self.at}>"
 
 
-def receipt_frame(message_id: str, stat: str = "DELIVRD", *, to: str = NUMBER, err: str = "000", tlvs: Any = ()) -> bytes:
+def receipt_frame(
+    message_id: str, stat: str = "DELIVRD", *, to: str = NUMBER, err: str = "000", tlvs: Any = ()
+) -> bytes:
     """A deliver_sm in the usual shape; `tlvs`: [(tag, value)]."""
-    text = (
-        f"id:{message_id} sub:001 dlvrd:001 submit date:2701150800 done date:2701150801 stat:{stat} err:{err} text:"
-    )
+    dates = "submit date:2701150800 done date:2701150801"
+    text = f"id:{message_id} sub:001 dlvrd:001 {dates} stat:{stat} err:{err} text:"
     return pdu.encode(
         pdu.DeliverSm(
             esm_class=4,
@@ -314,8 +339,6 @@ class House:
         await self.settle()
         found: list[Event] = []
         while True:
-            with trio.move_on_after(0):
-                pass
             events: list[Any] = []
             with anyio.move_on_after(0.0001):
                 events = list(await self.node.events(app, self._cursor))
@@ -333,7 +356,7 @@ class House:
 
     # -- looking in ------------------------------------------------------------------------------------------
 
-    def keys(self, *, carrier: str = "docomo") -> dict[str, Any]:
+    def stored(self, *, carrier: str = "docomo") -> dict[str, Any]:
         """What the store holds of a carrier, without its prefix and without what stays for good."""
         prefix = CarrierKeys(carrier).prefix
         return {
@@ -347,7 +370,7 @@ class House:
         lasting = ("q:", "rx:version", "epoch", "slot:", "turns", "concat:")
         return {
             name: value
-            for name, value in self.keys(carrier=carrier).items()
+            for name, value in self.stored(carrier=carrier).items()
             if not name.startswith(lasting) and not (name.startswith("queued:") and int(value) == 0)
         }
 
@@ -378,3 +401,10 @@ def run(story: Story, config: Config | None = None, *, seed: int = 1) -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def first_error(error: BaseException) -> BaseException:
+    """What is at the bottom of nested exception groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,4 +1,4 @@
-"""A whole engine against simulated SMSCs, over real sessions and in virtual time; starting, stopping, fencing."""
+"""A whole engine against simulated SMSCs, over real sessions in virtual time; starting, stopping, fencing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import anyio
 import pytest
 import trio
 import trio.testing
-from todoke_tests_kit import APP, NUMBER, WALL_S, House, VirtualClock, node_config, run
-
 from todoke.bench.smsc_config import SmscConfig
 from todoke.bench.smsc_memory import MemorySmsc
 from todoke.engine.app import Engine
@@ -19,12 +17,15 @@ from todoke.engine.errors import Fenced
 from todoke.engine.ledger.keys import PROCESS_EPOCH, CarrierKeys
 from todoke.engine.ledger.memory_store import MemoryStore
 from todoke.engine.messages import Report, Valid
+from todoke_tests_kit import APP, NUMBER, WALL_S, House, VirtualClock, first_error, node_config, run
 
 
 class Town:
     """An engine, its store, and an SMSC for each of its carriers."""
 
-    def __init__(self, config: Config, store: MemoryStore, smscs: dict[str, MemorySmsc], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, config: Config, store: MemoryStore, smscs: dict[str, MemorySmsc], nursery: trio.Nursery
+    ) -> None:
         self.config = config
         self.store = store
         self.smscs = smscs
@@ -86,7 +87,9 @@ class Town:
         return len(self.smscs[name].log.parts)
 
 
-def play(story: Any, *, smsc: SmscConfig | None = None, carriers: tuple[dict[str, Any], ...] = ({},), seed: int = 1) -> None:
+def play(
+    story: Any, *, smsc: SmscConfig | None = None, carriers: tuple[dict[str, Any], ...] = ({},), seed: int = 1
+) -> None:
     async def main() -> None:
         store = MemoryStore(rng=random.Random(seed), wall=lambda: WALL_S + trio.current_time())
         config = node_config(*carriers)
@@ -129,7 +132,9 @@ def test_a_day_with_throttling_lost_answers_cuts_and_a_crash_loses_nothing() -> 
         rng = random.Random(3)
         mids: list[str] = []
         for turn in range(12):
-            mids += await town.submit(*(Valid(NUMBER, text=f"{turn}.{place}", ref=f"{turn}.{place}") for place in range(20)))
+            mids += await town.submit(
+                *(Valid(NUMBER, text=f"{turn}.{place}", ref=f"{turn}.{place}") for place in range(20))
+            )
             await trio.sleep(rng.random() * 3)
             if turn in (3, 8):
                 town.smscs["docomo"].cut(rng.choice(("reset", "close", "unbind")))
@@ -148,7 +153,8 @@ def test_a_day_with_throttling_lost_answers_cuts_and_a_crash_loses_nothing() -> 
     play(
         story,
         smsc=SmscConfig(
-            response_delay_s=0.05, response_jitter_s=0.1, receipt_delay_s=1, receipt_jitter_s=5, errors={"ESME_RTHROTTLED": 0.1},
+            response_delay_s=0.05, response_jitter_s=0.1, receipt_delay_s=1, receipt_jitter_s=5,
+            errors={"ESME_RTHROTTLED": 0.1},
             lost_responses=0.02, states={"undeliverable": 0.1}, early_receipts=0.05, doubled_receipts=0.05,
         ),
         carriers=({"window": 10, "response_timeout_s": 5, "receipt_timeout_s": 1_200},),
@@ -196,9 +202,9 @@ def test_a_newer_engine_fences_the_older() -> None:
         await town.submit(*texts(300))
         await trio.sleep(60)
 
-    with pytest.raises(BaseException) as caught:
+    with pytest.raises(ExceptionGroup) as caught:
         play(story)
-    assert isinstance(_first(caught.value), Fenced)
+    assert isinstance(first_error(caught.value), Fenced)
 
 
 def test_of_two_that_start_at_once_one_is_left() -> None:
@@ -209,15 +215,17 @@ def test_of_two_that_start_at_once_one_is_left() -> None:
         ends: list[str] = []
 
         async def one() -> None:
-            engine = Engine(node_config(), store, VirtualClock(), random.Random(1), lambda _: trio.sleep_forever)  # type: ignore[arg-type,return-value]
+            engine = Engine(
+                node_config(), store, VirtualClock(), random.Random(1), lambda _: trio.sleep_forever
+            )  # type: ignore[arg-type,return-value]
             try:
                 async with anyio.create_task_group() as group:
                     await engine.start(group)
                     await trio.sleep(1)
                     ends.append(f"epoch {engine.epoch}")
                     group.cancel_scope.cancel()
-            except BaseException as error:
-                ends.append(type(_first(error)).__name__)
+            except (ExceptionGroup, Fenced) as error:
+                ends.append(type(first_error(error)).__name__)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one)
@@ -270,9 +278,3 @@ def test_one_carrier_s_trouble_is_its_own() -> None:
         assert {report.message_id for report in town.reports} == {*fast, *slow}
 
     play(story, carriers=({}, {"name": "au", "window": 20}))
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from todoke_tests_kit import NUMBER, WALL_S, Sent, carrier_config
-
 from todoke.codecs.errors import CodecError, TextError
 from todoke.engine.dispatch.bodies import BodyMaker, sender_address
 from todoke.engine.ledger.blocks import Entry, Extra
 from todoke.engine.messages import Window
+from todoke_tests_kit import NUMBER, WALL_S, Sent, carrier_config
 
 NOW_MS = int(WALL_S * 1000)
 

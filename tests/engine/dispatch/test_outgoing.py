@@ -6,8 +6,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from todoke_tests_kit import NUMBER, carrier_config
-
 from todoke.engine.dispatch.bodies import BodyMaker
 from todoke.engine.dispatch.outgoing import NOT_NOW, Outgoing, grant_more
 from todoke.engine.dispatch.pacing import Pacer
@@ -16,6 +14,7 @@ from todoke.engine.ledger import blocks
 from todoke.engine.ledger.blocks import Block, Entry, Extra
 from todoke.engine.ledger.keys import CarrierKeys
 from todoke.engine.messages import Window
+from todoke_tests_kit import NUMBER, carrier_config
 
 KEYS = CarrierKeys("docomo")
 
@@ -58,7 +57,9 @@ def outgoing(rate: float = 0, *binds: Bind) -> Outgoing:
 
 def run(name: str, *texts: str | Entry, lane: str = "normal", granted: int | None = None) -> Run:
     entries: list[Entry | None] = [
-        each if isinstance(each, Entry) else Entry(NUMBER, "", each, None, 1 if len(each) <= 160 else -(-len(each) // 153))
+        each
+        if isinstance(each, Entry)
+        else Entry(NUMBER, "", each, None, 1 if len(each) <= 160 else -(-len(each) // 153))
         for each in texts
     ]
     made = Run(KEYS, Block(blocks.FORMAT, name, lane, "default", "", 0, entries), b"1-0", 1, 0.0)
@@ -255,7 +256,10 @@ lanes = st.sampled_from(["urgent", "normal", "bulk"])
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(lanes, st.lists(st.sampled_from(["a", "b" * 300, "c" * 1400]), min_size=1, max_size=6)), max_size=5),
+    st.lists(
+        st.tuples(lanes, st.lists(st.sampled_from(["a", "b" * 300, "c" * 1400]), min_size=1, max_size=6)),
+        max_size=5,
+    ),
     st.lists(st.integers(1, 6), min_size=1, max_size=3),
     st.integers(1, 40),
     st.randoms(use_true_random=False),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.dispatch.pacing import UNLIMITED, Pacer
 
 
@@ -61,7 +62,7 @@ def test_below_one_a_second_each_part_takes_its_whole_time(
         wakes.append(wakes[-1] + step)
     sent = send_all(Pacer(rate), wakes)
     assert all(parts == 1 for _, parts in sent)
-    gaps = [later - earlier for (earlier, _), (later, _) in zip(sent, sent[1:], strict=False)]
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(sent)]
     assert all(gap >= 1 / rate for gap in gaps)
 
 

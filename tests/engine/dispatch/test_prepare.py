@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from todoke_tests_kit import WALL_S
-
 from todoke.codecs.segment import Rules, segment
 from todoke.engine.dispatch.prepare import CarrierRules, Preparer, body_digest
 from todoke.engine.dispatch.router import Router
 from todoke.engine.messages import Valid, Window
+from todoke_tests_kit import WALL_S
 
 NOW_MS = int(WALL_S * 1000)
 PREPARER = Preparer(
@@ -104,5 +103,7 @@ def test_the_fast_path_counts_as_the_segmenter_does(text: str) -> None:
 
 def test_no_sender_stays_none_so_that_the_carrier_that_sends_gives_its_own() -> None:
     preparer = Preparer(Router([([], ("docomo",))]), {"docomo": CarrierRules(Rules(), "1111", True)})
-    batchlets, _ = preparer.prepare([Valid("81", text="a"), Valid("81", text="a", sender="x")], [0, 1], NOW_MS)
+    batchlets, _ = preparer.prepare(
+        [Valid("81", text="a"), Valid("81", text="a", sender="x")], [0, 1], NOW_MS
+    )
     assert [entry.sender for entry in batchlets[0].entries] == ["", "x"]

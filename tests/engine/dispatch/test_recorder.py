@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import pytest
 import trio
+import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from todoke_tests_kit import NUMBER, WALL_S, FakeBind, House, node_config, run
-
 from todoke.codecs import constants as c
-from todoke.engine.intake.errors import UnknownMessage
+from todoke.engine.intake.errors import NodeUnavailable, UnknownMessage
 from todoke.engine.messages import Correction, Report, Valid, Window
+from todoke_tests_kit import NUMBER, WALL_S, FakeBind, House, node_config, run
 
 LONG = "x" * 400
 """Three parts."""
@@ -154,7 +154,7 @@ def test_a_window_of_one_passes_a_message_of_ten_parts() -> None:
 
 
 def test_a_refused_part_keeps_the_parts_behind_it() -> None:
-    """The first part is throttled while later ones were not written yet: all the rest is sent again, none lost."""
+    """The first part is throttled while later ones were not written yet: none of the rest is lost."""
 
     async def story(house: House) -> None:
         bind = house.bind(window=2)
@@ -268,8 +268,12 @@ def test_expired_cancelled_long_and_plain_messages_in_one_block() -> None:
         for place in range(4):
             bind.receipt(f"A{place}")
         assert dict(await house.states()) == {
-            plain: "delivered", expired: "expired", cancelled: "cancelled", long: "delivered", unsent_receipt: "sent",
-        }  # fmt: skip
+            plain: "delivered",
+            expired: "expired",
+            cancelled: "cancelled",
+            long: "delivered",
+            unsent_receipt: "sent",
+        }
         assert house.grants() == 0
         await house.later(700)
         assert house.left_over() == {}
@@ -362,7 +366,7 @@ def test_the_blocks_a_throttled_message_went_through_do_not_pile_up() -> None:
         for _ in range(100):
             await answered(house, bind, c.ESME_RTHROTTLED)
             await house.later(2)
-        kept = [name for name in house.keys() if name.startswith("b:")]
+        kept = [name for name in house.stored() if name.startswith("b:")]
         assert len(kept) < 20
 
     run(story, node_config({"history_s": 20}))
@@ -714,10 +718,8 @@ def test_lost_connections_to_the_store_lose_and_double_nothing(seed: int) -> Non
         number = 0
         told: list[tuple[str, str]] = []
         for turn in range(30):
-            try:
+            with suppress(NodeUnavailable):
                 accepted += await house.accept(*(f"{turn}.{place}" for place in range(rng.randint(1, 4))))
-            except Exception as error:
-                assert type(error).__name__ == "NodeUnavailable"
             if rng.random() < 0.6:
                 house.store.cut()
             while bind.waiting:
@@ -728,7 +730,7 @@ def test_lost_connections_to_the_store_lose_and_double_nothing(seed: int) -> Non
                         bind.receipt(f"A{number + place}")
                 number += count
                 if rng.random() < 0.3:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
                     house.store.cut()
                 await house.settle()
             await house.later(2)
@@ -785,7 +787,9 @@ def test_after_hours_a_message_waits_for_the_morning() -> None:
         await house.later(15 * 3600)
         (sent,) = bind.seen
         assert sent.at == pytest.approx(15 * 3600, abs=2)
-        assert sent.pdu.validity_period == b"000000092959000R" or sent.pdu.validity_period.startswith(b"00000009")
+        assert sent.pdu.validity_period == b"000000092959000R" or sent.pdu.validity_period.startswith(
+            b"00000009"
+        )
         assert house.grants() == 1
         await answered(house, bind, "A1")
         assert house.grants() == 0
@@ -824,7 +828,7 @@ def test_nothing_is_sent_whose_shortest_validity_outlives_its_expiry() -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**9))
 def test_whatever_happens_every_message_ends_once_and_grants_return_to_zero(seed: int) -> None:
-    """A walk of submissions, answers of every kind, doubts, lost binds, cancellations, late answers, kills."""
+    """A walk of submissions, answers of every kind, doubts, lost binds, cancellations, kills."""
 
     async def story(house: House) -> None:
         await walk(house, random.Random(seed))
@@ -837,14 +841,19 @@ async def walk(house: House, rng: random.Random) -> None:
     bind = house.bind(window=rng.choice((1, 2, 10)))
     accepted: list[str] = []
     given: list[str] = []
-    for turn in range(rng.randint(5, 25)):
+    for _turn in range(rng.randint(5, 25)):
         what = rng.random()
         if what < 0.35:
-            texts = [rng.choice(("short", LONG, LONGER))[: rng.randint(1, 1400)] for _ in range(rng.randint(1, 5))]
+            texts = [
+                rng.choice(("short", LONG, LONGER))[: rng.randint(1, 1400)] for _ in range(rng.randint(1, 5))
+            ]
             accepted += await house.accept(
                 *(
                     Valid(
-                        NUMBER, text=text, receipt=rng.random() < 0.8, lane=rng.choice(("urgent", "normal", "bulk")),
+                        NUMBER,
+                        text=text,
+                        receipt=rng.random() < 0.8,
+                        lane=rng.choice(("urgent", "normal", "bulk")),
                         expires_ms=rng.choice((0, int((WALL_S + trio.current_time() + 40) * 1000))),
                     )
                     for text in texts
@@ -858,7 +867,9 @@ async def walk(house: House, rng: random.Random) -> None:
                     given.append(f"{len(given):x}-")
                     bind.answer(given[-1])
                 else:
-                    bind.answer(rng.choice((c.ESME_RTHROTTLED, c.ESME_RSYSERR, c.ESME_RSUBMITFAIL, c.ESME_RINVDSTADR)))
+                    bind.answer(
+                        rng.choice((c.ESME_RTHROTTLED, c.ESME_RSYSERR, c.ESME_RSUBMITFAIL, c.ESME_RINVDSTADR))
+                    )
                 if rng.random() < 0.5:
                     await house.settle()
         elif what < 0.8 and bind.bound:

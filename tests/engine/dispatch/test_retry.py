@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.codecs import constants as c
 from todoke.engine.dispatch import retry
 from todoke.engine.dispatch.retry import CLASSES, StatusClass, decide
@@ -67,7 +66,12 @@ def test_one_attempt_is_one_attempt() -> None:
         assert decide(command_status, 0, 1, 0.0).after_s is None
 
 
-@given(st.integers(1, 0xFFFFFFFF), st.integers(0, 2_000), st.integers(1, 1_000), st.floats(0, 1, exclude_max=True))
+@given(
+    st.integers(1, 0xFFFFFFFF),
+    st.integers(0, 2_000),
+    st.integers(1, 1_000),
+    st.floats(0, 1, exclude_max=True),
+)
 def test_any_status_has_a_decision_with_a_bounded_pause(
     command_status: int, attempts: int, attempts_max: int, jitter: float
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.dispatch.router import Router
 
 ROUTER = Router(
@@ -34,7 +33,9 @@ def test_a_number_shorter_than_every_prefix_does_not_match_half_of_one() -> None
 digits = st.text("0123456789", min_size=0, max_size=6)
 
 
-@given(st.dictionaries(digits, st.tuples(st.sampled_from("abc")), max_size=8), st.text("0123456789", max_size=9))
+@given(
+    st.dictionaries(digits, st.tuples(st.sampled_from("abc")), max_size=8), st.text("0123456789", max_size=9)
+)
 def test_it_is_the_plain_definition(routes: dict[str, tuple[str]], number: str) -> None:
     router = Router([([prefix] if prefix else [], carriers) for prefix, carriers in routes.items()])
     fitting = [prefix for prefix in routes if number.startswith(prefix)]

@@ -6,19 +6,27 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.ledger import blocks
 from todoke.engine.ledger.blocks import Block, Entry, Extra, Record
 
 records = st.builds(
     lambda grant, sent, ended: Record(
-        blocks.FORMAT, 1, grant, [i for i, _, _ in sent], [p for _, p, _ in sent], [d for _, _, d in sent], ended
+        blocks.FORMAT,
+        1,
+        grant,
+        [i for i, _, _ in sent],
+        [p for _, p, _ in sent],
+        [d for _, _, d in sent],
+        ended,
     ),
     st.integers(-1, 8),
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2), st.sampled_from(["a", "b", ""])), max_size=4),
     st.lists(
         st.tuples(
-            st.integers(0, 7), st.sampled_from([1, 2, 3, 4, 5, 8]), st.just(0), st.sampled_from(["c.1-1.0", "c.1-2.1"])
+            st.integers(0, 7),
+            st.sampled_from([1, 2, 3, 4, 5, 8]),
+            st.just(0),
+            st.sampled_from(["c.1-1.0", "c.1-2.1"]),
         ),
         max_size=3,
     ),
@@ -56,7 +64,11 @@ def test_an_end_stands_and_a_place_moves_on() -> None:
     progress = fold(
         [
             ended((0, blocks.MOVED, 88, "c.1-r1.0"), (1, blocks.EXPIRED, 0, "")),
-            ended((0, blocks.MOVED, 88, "c.1-r2.3"), (1, blocks.CANCELLED, 0, ""), (0, blocks.ALSO, 0, "c.1-r1.0")),
+            ended(
+                (0, blocks.MOVED, 88, "c.1-r2.3"),
+                (1, blocks.CANCELLED, 0, ""),
+                (0, blocks.ALSO, 0, "c.1-r1.0"),
+            ),
             ended((0, blocks.FAILED, 11, "")),
         ]
     )
@@ -112,7 +124,9 @@ def test_a_record_of_an_older_engine_without_its_last_fields_is_read() -> None:
 
 
 def test_an_entry_of_an_older_engine_without_the_newest_extras_is_read() -> None:
-    old = msgspec.msgpack.encode([1, "1-1", "normal", "default", "", 5, [["81", "", "a", None, 1, 0, 0, ["id", True]]]])
+    old = msgspec.msgpack.encode(
+        [1, "1-1", "normal", "default", "", 5, [["81", "", "a", None, 1, 0, 0, ["id", True]]]]
+    )
     (entry,) = blocks.decode_block(old).entries
     assert entry is not None
     assert entry.extra == Extra("id", True)
@@ -132,7 +146,9 @@ def test_plain_ids_are_those_of_blocks_that_are_nothing_but_sent() -> None:
     assert plain(begin, sent, Record(1, 1, -1, [0], [0], ["late"])) is None
 
 
-@pytest.mark.parametrize("value", ["", "a", "a.b", "a.b.", ".b.1", "a..1", "a.b.c", "a.b.-1", "a.b.99999", "a.b.1.5x"])
+@pytest.mark.parametrize(
+    "value", ["", "a", "a.b", "a.b.", ".b.1", "a..1", "a.b.c", "a.b.-1", "a.b.99999", "a.b.1.5x"]
+)
 def test_what_is_no_message_id_is_a_value_error(value: str) -> None:
     with pytest.raises(ValueError, match=r"message id|unpack"):
         blocks.split_message_id(value)

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.engine.ledger import events
 from todoke.engine.ledger.events import Told
 from todoke.engine.messages import Correction, Received, Report, ReportError
@@ -21,7 +20,8 @@ told = st.builds(
     parts=st.integers(1, 255),
     delivered_parts=st.integers(0, 255),
     doubled=st.booleans(),
-    error=st.none() | st.tuples(st.text(max_size=5), st.none() | st.integers(0, 2**32 - 1), st.none() | st.text(max_size=5)),
+    error=st.none()
+    | st.tuples(st.text(max_size=5), st.none() | st.integers(0, 2**32 - 1), st.none() | st.text(max_size=5)),
     at_ms=st.integers(0, 4_000_000_000_000),
     sender=st.text(max_size=9),
     to=st.text(max_size=9),
@@ -43,21 +43,33 @@ def test_an_entry_is_read_as_it_was_written(events_told: list[Told]) -> None:
 def test_a_report_a_correction_and_a_message_from_a_handset() -> None:
     one = Told("report", "d.1-1.0", "r", "rejected", "d", 2, 1, True, ("route", 10, None), 1_800_000_000_999)
     assert events.as_event(one, "5-0.0.1") == Report(
-        "5-0.0.1", "d.1-1.0", "r", "rejected", "d", 2, 1, True, ReportError("route", 10, None), "2027-01-15T08:00:00Z"
+        "5-0.0.1",
+        "d.1-1.0",
+        "r",
+        "rejected",
+        "d",
+        2,
+        1,
+        True,
+        ReportError("route", 10, None),
+        "2027-01-15T08:00:00Z",
     )
     one.kind, one.error = "correction", None
     event = events.as_event(one, "5-0.0.1")
     assert isinstance(event, Correction)
     assert event.error is None
     one = Told("received", "", None, "", "d", 1, 0, False, None, 0, "+8190", "0032", "hi")
-    assert events.as_event(one, "c") == Received(cursor="c", from_="+8190", to="0032", text="hi", in_reply_to=None)
+    assert events.as_event(one, "c") == Received(
+        cursor="c", from_="+8190", to="0032", text="hi", in_reply_to=None
+    )
 
 
 def test_an_event_says_on_the_socket_what_design_promises() -> None:
     one = Told("report", "d.1-1.0", None, "delivered", "d", 1, 1, False, None, 1_800_000_000_000)
     spoken = msgspec.json.decode(msgspec.json.encode(events.as_event(one, "5-0.0.1")))
     assert list(spoken) == [
-        "event", "cursor", "message_id", "ref", "state", "carrier", "parts", "delivered_parts", "possibly_doubled",
+        "event", "cursor", "message_id", "ref", "state", "carrier", "parts", "delivered_parts",
+        "possibly_doubled",
         "error", "at",
     ]  # fmt: skip
 
@@ -69,7 +81,9 @@ def test_a_cursor_names_an_event(milliseconds: int, sequence: int, position: int
     assert events.entry_key(f"{milliseconds}-{sequence}") == (milliseconds, sequence)
 
 
-@pytest.mark.parametrize("where", ["", "5", "5-0", "5-0.0", "5.0.1", "a-0.0.1", "5-0.-1.1", "5-0.0.1.1", "5-0-0.0.1"])
+@pytest.mark.parametrize(
+    "where", ["", "5", "5-0", "5-0.0", "5.0.1", "a-0.0.1", "5-0.-1.1", "5-0.0.1.1", "5-0-0.0.1"]
+)
 def test_what_is_no_cursor_is_a_value_error(where: str) -> None:
     with pytest.raises(ValueError, match=r"cursor|unpack"):
         events.split_cursor(where)

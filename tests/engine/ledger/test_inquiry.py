@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from todoke_tests_kit import APP, NUMBER, WALL_S, House, node_config, run
-
 from todoke.codecs import constants as c
 from todoke.engine.intake.errors import UnknownMessage
 from todoke.engine.messages import Valid
+from todoke_tests_kit import APP, NUMBER, WALL_S, House, node_config, run
 
 LONG = "x" * 400
 
@@ -146,7 +145,8 @@ def test_after_a_correction_it_says_what_was_told_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "message_id", ["", "nonsense", "docomo.1-1.0", "docomo.1-1.9999", "nobody.1-1.0", "docomo.1-1.٣", "..", "a.b.c.d.0"]
+    "message_id",
+    ["", "nonsense", "docomo.1-1.0", "docomo.1-1.9999", "nobody.1-1.0", "docomo.1-1.٣", "..", "a.b.c.d.0"],
 )
 def test_what_nobody_accepted_is_unknown(message_id: str) -> None:
     async def story(house: House) -> None:

@@ -1,4 +1,4 @@
-"""What receipts change: whatever their order and however often they come, a message is told once, and rightly."""
+"""What receipts change: in whatever order and however often, a message is told once, and rightly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.codecs.receipt import Receipt
 from todoke.engine.ledger.events import Told
 from todoke.engine.receipts import fields
@@ -19,9 +18,13 @@ NOW_MS = 1_800_000_000_000
 WORDS = ["delivered", "expired", "deleted", "undeliverable", "rejected", "skipped"]
 INTERMEDIATE = ["accepted", "unknown", "enroute"]
 REPORT = {
-    "delivered": "delivered", "expired": "expired", "deleted": "undeliverable", "undeliverable": "undeliverable",
-    "rejected": "rejected", "skipped": "undeliverable",
-}  # fmt: skip
+    "delivered": "delivered",
+    "expired": "expired",
+    "deleted": "undeliverable",
+    "undeliverable": "undeliverable",
+    "rejected": "rejected",
+    "skipped": "undeliverable",
+}
 
 
 def receipt(message_id: str, state: str, to: str = "819000345678", err: str = "001") -> Receipt:
@@ -69,7 +72,9 @@ class Index:
         self._take(batch)
 
     def _take(self, batch: Batch) -> None:
-        batch.multi = {batch.message_id(origin): self.tables.get(batch.message_id(origin)) for origin, *_ in batch.long}
+        batch.multi = {
+            batch.message_id(origin): self.tables.get(batch.message_id(origin)) for origin, *_ in batch.long
+        }
         batch.finish_long()
         self.values |= batch.changed
         self.tables |= batch.changed_multi
@@ -110,9 +115,12 @@ def test_delivered_after_another_final_is_a_correction_and_only_that() -> None:
     index = Index()
     index.sent("a")
     for state, said in [
-        ("expired", [("report", "expired")]), ("undeliverable", []), ("delivered", [("correction", "delivered")]),
-        ("rejected", []), ("delivered", []),
-    ]:  # fmt: skip
+        ("expired", [("report", "expired")]),
+        ("undeliverable", []),
+        ("delivered", [("correction", "delivered")]),
+        ("rejected", []),
+        ("delivered", []),
+    ]:
         index.receive(receipt("a", state))
         assert index.say() == said
 
@@ -234,7 +242,9 @@ Arrival = tuple[int, str]
 
 
 def arrivals(parts: int, copies: int) -> st.SearchStrategy[list[Arrival]]:
-    return st.lists(st.tuples(st.integers(0, parts * copies - 1), st.sampled_from(WORDS + INTERMEDIATE)), max_size=14)
+    return st.lists(
+        st.tuples(st.integers(0, parts * copies - 1), st.sampled_from(WORDS + INTERMEDIATE)), max_size=14
+    )
 
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-
 from todoke.codecs.receipt import canonical_id
 from todoke.engine.receipts import fields
 from todoke.engine.receipts.fields import Origin

@@ -1,16 +1,16 @@
-"""Receipts on their way: answered after they are stored, matched whenever and under whatever form they come."""
+"""Receipts on their way: answered once they are stored, matched whenever and in whatever form they come."""
 
 from __future__ import annotations
 
 import pytest
 import trio
+import trio.lowlevel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
-
 from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.engine.messages import Received
+from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
 
 OK, LATER = c.ESME_ROK, c.ESME_RX_T_APPN
 
@@ -53,7 +53,7 @@ def test_an_id_is_known_in_any_of_its_forms_before_or_after_the_answer(
             await house.settle()
             bind.receipt(receipt_id)
         assert await house.states() == [(mid, "delivered")]
-        assert "orphans" not in house.keys()
+        assert "orphans" not in house.stored()
 
     run(story)
 
@@ -67,10 +67,10 @@ def test_receipt_and_answer_in_the_same_breath_find_each_other(checkpoints: int)
         (mid,) = await house.accept("a")
         bind.receipt("28")
         for _ in range(checkpoints):
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         bind.answer("1C")
         assert await house.states() == [(mid, "delivered")]
-        assert "orphans" not in house.keys()
+        assert "orphans" not in house.stored()
 
     run(story)
 
@@ -198,7 +198,7 @@ def test_what_was_answered_ok_survives_a_crash_of_everything(checkpoints: int) -
         await house.settle()
         bind.deliver(*(receipt_frame(f"A{number}") for number in range(3)))
         for _ in range(checkpoints):
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         answered = {handle - 1 for handle, status in bind.delivers if status == OK}
         house.store.crash()
         await house.reopen()
@@ -217,7 +217,7 @@ def test_without_room_orphans_stay_with_the_smsc() -> None:
         bind.deliver(*(receipt_frame(f"nobody-{number}") for number in range(5)))
         await house.settle()
         assert sorted(status for _, status in bind.delivers) == [OK, OK, OK, LATER, LATER]
-        assert len(house.keys()["orphans"]) == 3
+        assert len(house.stored()["orphans"]) == 3
 
     run(story, node_config({"orphans_max": 3}))
 
@@ -228,8 +228,8 @@ def test_a_flood_under_one_id_keeps_the_newest_few() -> None:
         for _ in range(5):
             bind.deliver(*(receipt_frame("same") for _ in range(20)))
             await house.settle()
-        assert len(house.keys()["orphans"]) == 1
-        assert len(house.keys()["orphans"][b"same"]) < 3_000
+        assert len(house.stored()["orphans"]) == 1
+        assert len(house.stored()["orphans"][b"same"]) < 3_000
 
     run(story)
 
@@ -274,7 +274,7 @@ def test_what_cannot_be_read_is_answered_and_counted_and_holds_up_nothing() -> N
 def test_garbage_in_a_deliver_sm_never_stops_the_stage(bodies: list[bytes]) -> None:
     async def story(house: House) -> None:
         bind = house.bind()
-        (mid,) = await house.accept("a")
+        await house.accept("a")
         bind.answer("A1")
         await house.settle()
         frames = [(16 + len(body)).to_bytes(4, "big") + b"\0\0\0\5\0\0\0\0\0\0\0\1" + body for body in bodies]
@@ -294,7 +294,9 @@ def test_receipts_without_an_id_are_kept_as_orphans_and_match_nothing() -> None:
         bind.answer("A1")
         await house.settle()
         text = b"stat:DELIVRD err:000"
-        bind.deliver(pdu.encode(pdu.DeliverSm(esm_class=4, source_addr=NUMBER.encode(), short_message=text), 1))
+        bind.deliver(
+            pdu.encode(pdu.DeliverSm(esm_class=4, source_addr=NUMBER.encode(), short_message=text), 1)
+        )
         await house.settle()
         assert bind.delivers == [(1, OK)]
         assert await house.states() == []
