@@ -11,10 +11,8 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.lowlevel
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from todoke.codecs import constants as c
-from todoke.engine.intake.errors import NodeUnavailable, UnknownMessage
+from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.messages import Correction, Report, Valid, Window
 from todoke_tests_kit import NUMBER, WALL_S, FakeBind, House, node_config, run
 
@@ -820,100 +818,3 @@ def test_nothing_is_sent_whose_shortest_validity_outlives_its_expiry() -> None:
         assert await house.states() == [(mid, "expired")]
 
     run(story)
-
-
-# -- a random walk ---------------------------------------------------------------------------------------
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 10**9))
-def test_whatever_happens_every_message_ends_once_and_grants_return_to_zero(seed: int) -> None:
-    """A walk of submissions, answers of every kind, doubts, lost binds, cancellations, kills."""
-
-    async def story(house: House) -> None:
-        await walk(house, random.Random(seed))
-
-    settings = {"history_s": 5, "receipt_timeout_s": 600, "orphan_ttl_s": 60, "window": 10}
-    run(story, node_config(settings), seed=seed)
-
-
-async def walk(house: House, rng: random.Random) -> None:
-    bind = house.bind(window=rng.choice((1, 2, 10)))
-    accepted: list[str] = []
-    given: list[str] = []
-    for _turn in range(rng.randint(5, 25)):
-        what = rng.random()
-        if what < 0.35:
-            texts = [
-                rng.choice(("short", LONG, LONGER))[: rng.randint(1, 1400)] for _ in range(rng.randint(1, 5))
-            ]
-            accepted += await house.accept(
-                *(
-                    Valid(
-                        NUMBER,
-                        text=text,
-                        receipt=rng.random() < 0.8,
-                        lane=rng.choice(("urgent", "normal", "bulk")),
-                        expires_ms=rng.choice((0, int((WALL_S + trio.current_time() + 40) * 1000))),
-                    )
-                    for text in texts
-                )
-            )  # fmt: skip
-        elif what < 0.7 and bind.waiting:
-            for _ in range(rng.randint(1, len(bind.waiting))):
-                if not bind.waiting:
-                    break
-                if rng.random() < 0.7:
-                    given.append(f"{len(given):x}-")
-                    bind.answer(given[-1])
-                else:
-                    bind.answer(
-                        rng.choice((c.ESME_RTHROTTLED, c.ESME_RSYSERR, c.ESME_RSUBMITFAIL, c.ESME_RINVDSTADR))
-                    )
-                if rng.random() < 0.5:
-                    await house.settle()
-        elif what < 0.8 and bind.bound:
-            if rng.random() < 0.5:
-                bind.time_out(rng.randint(0, len(bind.waiting)))
-            else:
-                bind.lose(unsent=rng.randint(0, len(bind.waiting)))
-        elif what < 0.85 and bind.late:
-            given.append(f"{len(given):x}-")
-            bind.answer_late(given[-1])
-        elif what < 0.9 and accepted:
-            with suppress(UnknownMessage):
-                await house.node.cancel("default", rng.choice(accepted))
-        elif what < 0.93:
-            await house.reopen()
-            bind = house.bind(window=rng.choice((1, 2, 10)))
-        elif given and rng.random() < 0.9:
-            bind.receipt(rng.choice(given), rng.choice(("DELIVRD", "UNDELIV", "EXPIRED", "ACCEPTD")))
-        if not bind.bound and rng.random() < 0.5:
-            bind.bind_again()
-        await house.later(rng.choice((0, 0, 0.1, 3, 20)))
-    if not bind.bound:
-        bind.bind_again()
-    for _ in range(80):
-        while bind.waiting:
-            given.append(f"{len(given):x}-")
-            bind.answer(given[-1])
-            await house.settle()
-        await house.later(5)
-    for message_id in given:
-        bind.receipt(message_id)
-    await house.later(5)
-    assert house.grants() == 0
-    events = await house.told()
-    finals: dict[str, list[str]] = {}
-    for event in events:
-        if isinstance(event, Report):
-            finals.setdefault(event.message_id, []).append(event.state)
-    assert set(finals) == set(accepted)
-    assert [each for each in finals.items() if len(each[1]) > 1] == []
-    await house.later(700)
-    await house.later(700)
-    late = await house.told()
-    assert [event for event in late if isinstance(event, Report)] == []
-    assert house.left_over() == {}
-    status = await house.node.status()
-    assert status["queued"] == 0
