@@ -141,8 +141,9 @@ class Carrier:
         self._pump()
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
-        self.recorder.answered(items)
+        # The pump first: its writer is woken before the recorder, and the window is full again while we write down.
         self._pump()
+        self.recorder.answered(items)
 
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
         self.recorder.answered_late(items)
