@@ -90,7 +90,7 @@ def _print_failure(outcome: Outcome) -> None:
     print(f"seed {outcome.seed}:")
     for line in outcome.broken:
         print("   ", line.rstrip().replace("\n", "\n    "))
-    print("  again:", outcome.command)
+    print("  again:", outcome.command, flush=True)
 
 
 def _print_coverage(coverage: Counter[str], *, everything: bool) -> None:

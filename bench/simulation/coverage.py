@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -60,7 +60,7 @@ class Coverage:
         self.counts[word] += n
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None, None, None]:
         """Count entries into `BRANCHES` and lines of the engine's log while the body runs."""
         originals: list[tuple[type[Any], str, Any]] = []
         handler = _LogCounter(self)

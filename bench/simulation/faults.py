@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import msgspec
 
+from ..handset import Ids
+
 if TYPE_CHECKING:
     from .wires import Line
     from .world import World
@@ -108,6 +110,13 @@ async def _locked_out(world: World, fault: Fault, rng: random.Random) -> None:
     _fall(line, "close")
     await anyio.sleep(fault.duration_s)
     line.weather()
+
+
+async def _ids_again(world: World, fault: Fault, rng: random.Random) -> None:
+    """The SMSC restarts and counts its ids from the beginning."""
+    line = world.lines[fault.target]
+    _fall(line, "reset")
+    line.smsc.core.ids = Ids(line.plan.smsc.id_form, line.plan.smsc.id_start, rng)
 
 
 def _fall(line: Line, mode: str) -> None:
@@ -209,6 +218,7 @@ KINDS: Final[dict[str, Kind]] = {
     "queue_full": Kind(_weather(errors={"ESME_RMSGQFUL": 1.0}), (1, 60), 1, "23"),
     "system_error": Kind(_weather(errors={"ESME_RSYSERR": 1.0}), (1, 30), 1, "24"),
     "vendor_error": Kind(_weather(errors={"0x4a5": 0.5}), (1, 30), 1, "25"),
+    "ids_again": Kind(_ids_again, (0, 0), 0.5, "36"),
     "down": Kind(_down, (1, 300), 2, "2, 33"),
     "store_cut": Kind(_store_cut, (0, 0), 3, "43"),
     "store_away": Kind(_store_away, (0.1, 20), 2, "34, 43"),

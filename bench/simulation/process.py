@@ -159,6 +159,7 @@ class Process:
         except (Killed, StoreError) as error:
             self._look_at(BaseExceptionGroup("", [error]))
         finally:
+            world.count_engine(engine)
             self.node = self.engine = self._callers = self._intake = self._store = None
             for socket in list(self._sockets):
                 socket.cut()

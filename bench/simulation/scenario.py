@@ -108,9 +108,7 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenari
     )
     faults = _faults(random.Random(f"{seed}:faults"), names, batches, shape)
     patience_s = 2 * (shape.receipt_timeout_s + 86_400.0)
-    return Scenario(
-        seed, size, shape.length_s, carriers, batches, faults, patience_s, json_lines, ack_lag_s
-    )
+    return Scenario(seed, size, shape.length_s, carriers, batches, faults, patience_s, json_lines, ack_lag_s)
 
 
 def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:

@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO
 import anyio
 import anyio.abc
 
+from ...engine.app import Engine
 from ...engine.ledger.memory_store import MemoryStore
 from .apps import App
 from .clock import VirtualClock
@@ -81,7 +82,6 @@ class World:
             await self._wait_for_the_end_of_history()
             await self._wait_for_acknowledgements()
             self.coverage.count("lives", self.process.lives)
-            self._count_engine()
             await self.process.finish()
             self.contents = self.store.contents()
             self.tasks.cancel_scope.cancel()
@@ -117,9 +117,8 @@ class World:
                 return
         self.evidence.broke("there are always events that are not acknowledged")
 
-    def _count_engine(self) -> None:
-        """The engine's own counters of its last life, for coverage."""
-        engine = self.process.engine
-        for carrier in engine.carriers.values() if engine is not None else ():
+    def count_engine(self, engine: Engine) -> None:
+        """The engine's own counters at the end of a life, for coverage."""
+        for carrier in engine.carriers.values():
             for word, n in carrier.status().counts.items():
                 self.coverage.count(f"engine {word}", n)
