@@ -205,6 +205,21 @@ def test_cancelled_while_in_doubt_the_copy_is_not_sent_and_a_delivery_is_a_corre
     run(story)
 
 
+def test_cancelled_while_in_doubt_a_late_answer_tells_nothing_more() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(Valid(NUMBER, text="a", receipt=False))
+        bind.time_out()
+        await house.settle()
+        assert await cancel(house, mid) == (True, "cancelled")
+        bind.answer_late("A")
+        await house.later(60)
+        assert await house.states() == [(mid, "cancelled")]
+        assert len(bind.seen) == 1
+
+    run(story)
+
+
 @pytest.mark.parametrize("checkpoints", range(0, 14))
 def test_cancelling_while_a_bind_comes_up_is_true_either_way(checkpoints: int) -> None:
     """Told cancelled, it is never sent; not told so, it is."""

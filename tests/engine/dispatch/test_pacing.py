@@ -103,6 +103,13 @@ def test_a_second_after_a_burst_all_is_free_again() -> None:
     assert pacer.used_last_second(7.0) == 0
 
 
+def test_the_last_moment_of_a_span_is_remembered_for_a_whole_second() -> None:
+    for rate, last in ((1, 0.0199), (50, 0.0199)):
+        pacer = Pacer(rate)
+        pacer.took(rate, last)
+        assert pacer.available(last + 0.9999) == 0
+
+
 def test_memory_is_bounded_by_the_spans_of_a_second() -> None:
     pacer = Pacer(1e6)
     for tick in range(100_000):

@@ -222,6 +222,30 @@ def test_a_lost_bind_with_half_a_long_message_on_it() -> None:
     run(story)
 
 
+def test_a_bind_lost_between_two_parts_with_nothing_on_the_wire() -> None:
+    """The pace holds the next part back, all that was written is answered: no doubt tells of the loss."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(LONG)
+        assert [sent.part for sent in bind.seen] == [0]
+        await answered(house, bind, "A0")
+        bind.lose()
+        await house.later(5)
+        bind.bind_again()
+        await house.later(5)
+        assert [sent.part for sent in bind.seen] == [0, 1, 2]
+        await answered(house, bind, "A1", "A2")
+        for part in range(3):
+            bind.receipt(f"A{part}")
+        (event,) = await house.told()
+        assert isinstance(event, Report)
+        assert (event.message_id, event.state, event.possibly_doubled) == (mid, "delivered", False)
+        assert house.grants() == 0
+
+    run(story, node_config({"rate": 1}))
+
+
 def test_half_a_long_message_is_not_continued_after_it_expired() -> None:
     """The bind is lost between two parts and comes back an hour later: what expired meanwhile is not sent."""
 

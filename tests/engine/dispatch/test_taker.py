@@ -151,6 +151,28 @@ def test_a_block_taken_by_a_dead_process_before_it_was_granted_is_sent_without_d
     run(story)
 
 
+def test_an_entry_read_before_its_end_was_written_is_not_taken_up_again() -> None:
+    """The pending list was asked for, the block ended meanwhile, then the list arrived."""
+
+    async def story(house: House) -> None:
+        bind = house.bind(window=1)
+        mids = await house.accept("first", "a")
+        taker = house.carrier().taker
+        (held,) = house.carrier().outgoing.runs.values()
+        assert held.block_id == mids[1].split(".")[1]
+        found = [(held.stream_id, held.block_id, KEYS.lanes["normal"])]
+        bind.answer("A")
+        await house.settle()
+        bind.answer("B")
+        await house.settle()
+        await taker._load(found, 1, first=False)
+        await house.later(5)
+        assert (await house.node.status())["queued"] == 0
+        assert len(bind.seen) == 2
+
+    run(story)
+
+
 def test_a_slot_that_is_configured_away_gives_up_what_it_held() -> None:
     async def story(house: House) -> None:
         await house.accept("a")

@@ -75,6 +75,26 @@ def test_receipt_and_answer_in_the_same_breath_find_each_other(checkpoints: int)
     run(story)
 
 
+@pytest.mark.parametrize("checkpoints", range(8))
+def test_an_answer_whose_record_lost_its_reply_still_finds_the_receipt_that_came_first(
+    checkpoints: int,
+) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.receipt("A1")
+        await house.settle()
+        bind.answer("A1")
+        for _ in range(checkpoints):
+            await trio.lowlevel.checkpoint()
+        house.store.cut()
+        await house.later(3)
+        assert await house.states() == [(mid, "delivered")]
+
+    for seed in range(4):
+        run(story, seed=seed)
+
+
 def test_only_exact_ids_where_the_carrier_says_so() -> None:
     async def story(house: House) -> None:
         bind = house.bind()
