@@ -115,6 +115,10 @@ class Taker:
 
     async def prepare(self) -> None:
         """Make the lanes' groups; once at start. Raises StoreError."""
+        if self._epoch > 1:
+            # Whoever was before us may have used up the account's rate to the moment it died. That it left
+            # nothing behind proves nothing: what it wrote may be answered and recorded already.
+            self._outgoing.hold(self._clock.monotonic() + PREDECESSOR_S)
         for lane in self._keys.lanes.values():
             try:
                 await self._stage.commit([("XGROUP", "CREATE", lane, GROUP, "0", "MKSTREAM")])
@@ -192,7 +196,6 @@ class Taker:
         """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or
         before us.
         """
-        before = len(self._outgoing.runs)
         lanes = list(self._keys.lanes.values())
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
         consumers = {b"%d" % (slot + 1) for slot in range(self._slots)}
@@ -216,9 +219,6 @@ class Taker:
                 for stream_id, _, lane in found:
                     position = lanes.index(lane)
                     after[position] = max(after[position], stream_id, key=_id_key)
-        if not before and self._outgoing.runs:
-            # Whoever left these behind may have used up the account's rate up to the moment it died.
-            self._outgoing.hold(self._clock.monotonic() + PREDECESSOR_S)
 
     async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int, *, first: bool) -> None:
         """Make runs of these queue entries.
