@@ -41,8 +41,8 @@ class Feed:
         self._wanted: str | None = None
         self._acked: str | None = None
         self._counts: dict[str, int] = {}
-        """Entries handed out and not acknowledged in whole -> how many events each has; in order, and complete
-        from `_handed_from` to `_handed_to`.
+        """Entries handed out and not acknowledged in whole -> how many events each has; in order, and
+        complete from `_handed_from` to `_handed_to`.
         """
         self._handed_from: Order = BEGINNING
         self._handed_to: Order = BEGINNING

@@ -141,7 +141,8 @@ class Carrier:
         self._pump()
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
-        # The pump first: its writer is woken before the recorder, and the window is full again while we write down.
+        # The pump first: its writer is woken before the recorder, and the window is full again while we
+        # write down.
         self._pump()
         self.recorder.answered(items)
 

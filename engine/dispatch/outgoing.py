@@ -56,8 +56,8 @@ class Outgoing:
         """Binds that may send, in the order in which the next part is offered."""
         self.begun_long: dict[str, deque[LongMessage]] = {}
         self.skips: list[tuple[Run, int, int, int]] = []
-        """run, index, kind, when it may be sent (ms): for the recorder. Beside the kinds of blocks.py there are
-        NOT_NOW and OUT_OF_TIME, whose last number is the part.
+        """run, index, kind, when it may be sent (ms): for the recorder. Beside the kinds of blocks.py there
+        are NOT_NOW and OUT_OF_TIME, whose last number is the part.
         """
         self.paused_until = 0.0
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""

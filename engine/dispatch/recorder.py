@@ -855,8 +855,8 @@ class _Turn:
             self.dirty.append(run)
 
     def moved_on(self, message_id: str, kind: int, command_status: int, place: str) -> None:
-        """A message goes on that was accepted in another block: that one's journal names its last place (MOVED), and
-        those where parts of it were sent (ALSO), because it has to outlive them.
+        """A message goes on that was accepted in another block: that one's journal names its last place
+        (MOVED), and those where parts of it were sent (ALSO), because it has to outlive them.
         """
         carrier, block_id, index = blocks.split_message_id(message_id)
         facts = self._moved_on.setdefault((carrier, block_id), [])

@@ -258,7 +258,8 @@ class AcceptStage:
             for each in waiting.batchlets:
                 batchlet = each
                 if batchlet.refs:
-                    # The submission itself stays whole: if this plan cannot be written, another is made of it.
+                    # The submission itself stays whole: if this plan cannot be written, another is made of
+                    # it.
                     batchlet, places, duplicates = self._drop_repeated(app, batchlet, known, refused)
                     if places:
                         placed.append((places, duplicates))

@@ -102,7 +102,8 @@ async def find(stage: Stage, message_id: str, *, watch: bool = False) -> Standin
     if watch:
         await stage.unwatch()
     if first is not None:
-        # Its last block is forgotten, and an earlier one waits for receipts of the parts that were sent from there.
+        # Its last block is forgotten, and an earlier one waits for receipts of the parts that were sent from
+        # there.
         first.sent_parts = first.entry.parts
         await _judge(stage, CarrierKeys(carrier), first, message_id)
     return first

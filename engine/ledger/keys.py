@@ -2,8 +2,8 @@
 writer.
 
 `{c:NAME}` is the tag of a carrier account, `{a:NAME}` that of an app. The tags group keys for the eye (and
-for a proxy that shards by tag); one engine speaks to one Redis primary, so a step may touch the keys of both at
-once.
+for a proxy that shards by tag); one engine speaks to one Redis primary, so a step may touch the keys of
+both at once.
 """
 
 from __future__ import annotations

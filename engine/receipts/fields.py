@@ -128,7 +128,7 @@ def next_look(
 
 
 def look_pause_s(missing_s: float, left_s: float, history_s: float) -> float:
-    """How long to wait for missing receipts before the next look: the longer they have been missing, the longer.
+    """How long to wait for missing receipts before the next look: longer, the longer they have been missing.
 
     `missing_s` since the oldest was sent, `left_s` until it counts as never coming.
     """
