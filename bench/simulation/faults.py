@@ -31,6 +31,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Kind(NamedTuple):
+    """What may go wrong; the values are the words of a scenario's fault list and of the coverage count."""
+
     strike: Callable[[World, Fault, random.Random], Awaitable[None]]
     duration_s: tuple[float, float]
     weight: float

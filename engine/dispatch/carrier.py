@@ -143,8 +143,10 @@ class Carrier:
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
         # The pump first: its writer is woken before the recorder, and the window is full again while we
         # write down.
-        self._pump()
-        self.recorder.answered(items)
+        try:
+            self._pump()
+        finally:
+            self.recorder.answered(items)
 
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
         self.recorder.answered_late(items)
@@ -183,6 +185,10 @@ class Carrier:
             self._pace_bell.ring()
         if self.taker.wanted():
             self.taker.bell.ring()
+        rate = self.config.rate
+        if rate and self.outgoing.granted_ahead() * 2 < rate and self.outgoing.ungranted():
+            # With a rate, grants reach a second ahead: answers that take longer must not stop the line.
+            self.recorder.want_grants()
 
     # -- life ------------------------------------------------------------------------------------------
 

@@ -83,6 +83,10 @@ class Outgoing:
         """Entries in hand that are not granted yet: the measure of whether to take another block."""
         return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
 
+    def granted_ahead(self) -> int:
+        """Entries granted and not handed to a bind."""
+        return sum(run.grant - run.next for lane in self.lanes.values() for run in lane)
+
     def pump(self) -> None:
         """Write as much as grants, windows and pace allow."""
         self.pace_wait_until = None

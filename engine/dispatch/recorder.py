@@ -12,6 +12,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -754,6 +755,10 @@ class Recorder:
         if self.stopping:
             return []
         budget = 2 * self.windows - (self.granted_open - work.resolved_parts)
+        rate = self._config.rate
+        if rate:
+            # What cannot leave within a second needs no grant yet: a crash would have it held for nothing.
+            budget = min(budget, ceil(rate) - self._outgoing.granted_ahead())
         if budget <= 0:
             return []
         raised, granted = grant_more(self._outgoing, budget)
