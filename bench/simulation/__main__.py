@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,8 @@ from .clock import HASH_SEED, ordered
 from .run import Outcome, main_of_one
 from .scenario import SHAPES, Size
 from .seeds import play_all
+
+PROGRESS_SEEDS: Final = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +72,8 @@ def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
             _print_failure(outcome)
         if sys.stderr.isatty():
             print(f"\r{done}/{len(seeds)} seeds, {len(bad)} bad", end="", file=sys.stderr, flush=True)
+        elif done % PROGRESS_SEEDS == 0:
+            print(f"{done}/{len(seeds)} seeds, {len(bad)} bad", file=sys.stderr, flush=True)
     if options.json:
         return 1 if bad else 0
     if sys.stderr.isatty():

@@ -3,6 +3,7 @@
     lost           accepted, and no final report came
     told twice     two final reports, or a correction to something else than delivered
     unexplained    an SMSC took a part again, with no doubt that could have been the reason
+    too much doubt one lost bind or one crash was the reason for more copies than windows allow
     untrue         the report says something that the SMSC's receipts contradict
     broken parts   copies of a part differ, or a delivered message misses a part
     left behind    keys in the store after all history is over
@@ -12,6 +13,7 @@ Pace, window, hours and expiry are judged while the run goes on, at the write (`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
@@ -21,6 +23,8 @@ from .evidence import Copy, Doubt, Evidence, Told
 from .scenario import Scenario
 
 EXAMPLES_MAX: Final = 5
+LONGEST_MESSAGE_PARTS: Final = 10
+"""A message is granted whole, even where the windows are smaller."""
 SLACK_S: Final = 1.0
 """A fault and its effect may be so far apart."""
 KEPT_KEYS: Final = (b"epoch", b":ref:", b":concat:", b":version", b":slot:", b":acked")
@@ -33,6 +37,7 @@ def audit(scenario: Scenario, evidence: Evidence, contents: dict[bytes, Any]) ->
     broken += _few("lost", _lost(evidence))
     broken += _few("told twice", _told_twice(evidence))
     broken += _few("unexplained copy", _unexplained(scenario, evidence))
+    broken += _few("too much doubt", _too_much_doubt(scenario, evidence))
     broken += _few("untrue", _untrue(evidence))
     broken += _few("broken parts", _broken_parts(evidence))
     broken += _few("left behind", _left_behind(contents))
@@ -123,6 +128,28 @@ def _reason(evidence: Evidence, before: Copy, after: Copy) -> str:
         if _concerns(doubt, before, after.time):
             return doubt.why
     return ""
+
+
+def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
+    """Design section 1, promise 3: parts in doubt per fault <= 2 x the windows of the binds concerned."""
+    limits = {
+        plan.engine.name: (plan.engine.window, 2 * plan.engine.binds * plan.engine.window)
+        for plan in scenario.carriers
+    }
+    again: Counter[tuple[str, int]] = Counter()
+    crashes = [doubt.from_s for doubt in evidence.doubts if not doubt.carrier]
+    for parts in _copies(evidence).values():
+        for copies in parts.values():
+            for before, after in pairwise(copies):
+                if _reason(evidence, before, after) == "lost bind":
+                    again[before.carrier, before.bind] += 1
+    for (carrier, bind), number in again.items():
+        at_s = evidence.lost_binds[carrier, bind]
+        window, windows = limits[carrier]
+        crashed = any(abs(at_s - crash_s) <= SLACK_S for crash_s in crashes)
+        limit = windows + LONGEST_MESSAGE_PARTS if crashed else window
+        if number > limit:
+            yield f"{number} parts were sent again after bind {bind} of {carrier} was lost; {limit} at most"
 
 
 def _concerns(doubt: Doubt, copy: Copy, until_s: float) -> bool:
