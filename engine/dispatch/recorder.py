@@ -33,7 +33,8 @@ from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
 
 log = logging.getLogger("todoke.record")
 
-TURN_ANSWERS_MAX: Final = 4_000
+TURN_ANSWERS_MAX: Final = 1_000
+"""A turn of this many keeps the event loop for a millisecond or two: the next answer need not wait longer."""
 DOUBTS_REMEMBERED_MAX: Final = 100_000
 FINISH_GRACE_MS: Final = 2_000
 """Receipts mostly come within this time: then the first look at a block is the last."""

@@ -34,7 +34,7 @@ from .mobile_originated import read_message
 
 log = logging.getLogger("todoke.receipts")
 
-TURN_RECEIPTS_MAX: Final = 4_000
+TURN_RECEIPTS_MAX: Final = 1_000
 ORPHANS_PER_ID_MAX: Final = 8
 ADOPT_PAUSE_S: Final = 0.2
 """A store that reads but refuses writes would otherwise be asked without a pause."""
