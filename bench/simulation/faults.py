@@ -31,7 +31,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Kind(NamedTuple):
-    """One kind of fault: what it does, how long it may last, how often it is drawn, its row in the fault matrix."""
+    """One kind of fault: what it does, how long it may last, how often it is drawn, its row in the matrix."""
 
     strike: Callable[[World, Fault, random.Random], Awaitable[None]]
     duration_s: tuple[float, float]
