@@ -26,7 +26,7 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import GROUP, CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined
+from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined, origin_octets
 from . import retry
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
 from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
@@ -285,14 +285,35 @@ class Recorder:
             return
         before = replies[0]
         if any(before):
-            repeated: list[bytes] = []
-            for position, old in enumerate(before):
-                if old is not None:
-                    new = work.rx[2 * position + 1]
-                    repeated += [ids[position], joined([*candidates(old), *candidates(new)])]
-            await self._stage.commit_surely([("HSET", self._keys.receipts, *repeated)])
+            new = work.rx[1::2]
+            await self._keep_candidates(
+                {
+                    key: [*candidates(old), *candidates(new[position])]
+                    for position, (key, old) in enumerate(zip(ids, before, strict=True))
+                    if old is not None
+                }
+            )
         if replies[2]:
             self.on_orphans(list(ids))
+
+    async def _keep_candidates(self, known: dict[bytes, list[bytes]]) -> None:
+        """An SMSC gave an id again, and the new message was written over the one that had it: both are
+        candidates. A receipt may have come for either meanwhile; what is stored now knows its state.
+        """
+        while True:
+            (stored,) = await self._stage.read_surely(
+                [("HMGET", self._keys.receipts, *known)], (self._keys.receipts_version,)
+            )
+            pairs: list[bytes] = []
+            for (key, values), value in zip(known.items(), stored, strict=True):
+                merged = {origin_octets(each): each for each in values}
+                if value is not None:
+                    merged.update((origin_octets(each), each) for each in candidates(value))
+                pairs += [key, joined(list(merged.values()))]
+            commands: list[tuple[Any, ...]] = [("HSET", self._keys.receipts, *pairs)]
+            commands.append(("INCR", self._keys.receipts_version))
+            if await self._stage.commit_surely(commands) is not None:
+                return
 
     # -- answers ---------------------------------------------------------------------------------------
 

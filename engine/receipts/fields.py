@@ -150,6 +150,11 @@ def origin_of(value: bytes) -> Origin:
     return _decode(value[5:])
 
 
+def origin_octets(value: bytes) -> bytes:
+    """The origin as stored: two values of one part are equal in it, whatever their states."""
+    return value[5:]
+
+
 def is_final(value: bytes) -> bool:
     """Whether a single value is in a final state."""
     return value[0] != WAITING and value[0] != INTERMEDIATE
