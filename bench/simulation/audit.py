@@ -21,6 +21,7 @@ from typing import Any, Final
 from ...engine.messages import Correction
 from .evidence import Copy, Doubt, Evidence, Told
 from .scenario import Scenario
+from .traffic import SHARED_NUMBERS
 
 EXAMPLES_MAX: Final = 5
 LONGEST_MESSAGE_PARTS: Final = 10
@@ -38,7 +39,7 @@ def audit(scenario: Scenario, evidence: Evidence, contents: dict[bytes, Any]) ->
     broken += _few("told twice", _told_twice(evidence))
     broken += _few("unexplained copy", _unexplained(scenario, evidence))
     broken += _few("too much doubt", _too_much_doubt(scenario, evidence))
-    broken += _few("untrue", _untrue(evidence))
+    broken += _few("untrue", _untrue(scenario, evidence))
     broken += _few("broken parts", _broken_parts(evidence))
     broken += _few("left behind", _left_behind(contents))
     return broken
@@ -171,10 +172,14 @@ def _doubtful(evidence: Evidence, copy: Copy) -> bool:
     return any(_concerns(doubt, copy, near_s) for doubt in evidence.doubts)
 
 
-def _untrue(evidence: Evidence) -> Iterator[str]:
+def _untrue(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
     reports = _reports(evidence)
     copies = _copies(evidence)
+    ids_again = any(fault.kind == "ids_again" for fault in scenario.faults)
     for number, told in reports.items():
+        if ids_again and evidence.sent[number].to.startswith(SHARED_NUMBERS):
+            # One id and one destination for two messages: nobody can tell whose receipt it is.
+            continue
         parts = copies.get(number, {})
         event = told[-1].event
         state = event.state

@@ -13,6 +13,8 @@ import msgspec
 from .marks import data_of, text_of
 
 LARGEST_BATCH: Final = 120
+SHARED_NUMBERS: Final = "8180"
+"""Numbers that begin so get several messages."""
 _ZONES: Final = ("Asia/Tokyo", "UTC", "America/New_York")
 
 
@@ -81,7 +83,7 @@ def _message(
     wall_start_s: float,
 ) -> Sent:
     # A few numbers get several messages, so that references and receipts have to be told apart.
-    to = f"8190{number:08d}" if rng.random() < 0.9 else f"8180{rng.randrange(5):08d}"
+    to = f"8190{number:08d}" if rng.random() < 0.9 else f"{SHARED_NUMBERS}{rng.randrange(5):08d}"
     ref = f"r{number}" if rng.random() < 0.95 else None
     body: dict[str, Any] = {"to": "+" + to, "lane": lane}
     if ref is not None:
