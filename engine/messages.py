@@ -115,6 +115,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     MISSING: REFUSAL_CODES[MISSING],
     UNKNOWN_KEY: REFUSAL_CODES[UNKNOWN_KEY],
     WRONG_TYPE: REFUSAL_CODES[WRONG_TYPE],
+    INVALID_TEXT: REFUSAL_CODES[INVALID_TEXT],
     TOO_LONG: "longer than the field's limit",
     TOO_MANY: "more messages in one submit than `credit_messages`; nothing of it was taken",
     UNKNOWN_OP: "no such `op`",
