@@ -40,6 +40,7 @@ FINISH_GRACE_MS: Final = 2_000
 """Receipts mostly come within this time: then the first look at a block is the last."""
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
+ALL_PARTS: Final = -1
 LATER_GRAIN_MS: Final = 250
 """What is sent again within the same quarter of a second shares a block."""
 
@@ -89,8 +90,8 @@ class Recorder:
         """Runs found to have nothing left to send: their end is still to be recorded."""
         self._moved_doubts: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
         """Where a message in doubt was -> where its copy is."""
-        self._open_copies: dict[str, set[int]] = {}
-        """Blocks with such copies that are not closed yet, and the copies in them that have ended already."""
+        self._open_copies: dict[str, set[tuple[int, int]]] = {}
+        """Blocks with such copies that are not closed yet -> (index, part or ALL_PARTS) of what has ended there."""
         self.bell = Bell()
         self.granted_open = 0
         """Parts granted and without a recorded outcome, over all runs."""
@@ -721,7 +722,9 @@ class Recorder:
         while place in self._moved_doubts:
             place = self._moved_doubts[place]
         block_id, position = place
-        if position in self._open_copies.get(block_id, {position}):
+        withdrawn = self._open_copies.get(block_id)
+        if withdrawn is None or (position, ALL_PARTS) in withdrawn or (position, part) in withdrawn:
+            # Of two late answers for one part the second tells of one copy more.
             return None
         ahead = self._outgoing.runs.get(block_id)
         if ahead is None:
@@ -731,8 +734,7 @@ class Recorder:
                 before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))
             ):
                 return None
-            if before.parts == 1:
-                self._open_copies[block_id].add(position)
+            withdrawn.add((position, ALL_PARTS if before.parts == 1 else part))
             self._note_sent(work, place, part, text)
             return place
         entry = ahead.entries[position]
@@ -761,7 +763,7 @@ class Recorder:
         """
         copies = self._open_copies.get(block_id)
         if copies is not None:
-            copies.add(index)
+            copies.add((index, ALL_PARTS))
 
     # -- grants ----------------------------------------------------------------------------------------
 
