@@ -142,7 +142,11 @@ def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
     for parts in _copies(evidence).values():
         for copies in parts.values():
             for before, after in pairwise(copies):
-                if _reason(evidence, before, after) == "lost bind":
+                # A stalled line may put window after window in doubt on one bind.
+                stalled = any(
+                    doubt.carrier and _concerns(doubt, before, after.time) for doubt in evidence.doubts
+                )
+                if not stalled and _reason(evidence, before, after) == "lost bind":
                     again[before.carrier, before.bind] += 1
     for (carrier, bind), number in again.items():
         at_s = evidence.lost_binds[carrier, bind]
