@@ -40,6 +40,8 @@ from .taker import Taker
 log = logging.getLogger("todoke.carrier")
 
 DRAIN_LOOK_S: Final = 0.005
+UNBIND_S: Final = 3.0
+"""How long an SMSC may take to answer an unbind: by then nothing is owed to it any more."""
 STAGE_SETTLE_S: Final = 10.0
 """At a clean stop: how long the stages may take to write down what the last answers said."""
 
@@ -277,4 +279,5 @@ def session_config(
         response_timeout_s=config.response_timeout_s,
         enquire_link_s=config.enquire_link_s,
         bind_timeout_s=config.bind_timeout_s,
+        unbind_timeout_s=UNBIND_S,
     )
