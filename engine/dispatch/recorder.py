@@ -91,7 +91,7 @@ class Recorder:
         self._moved_doubts: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
         """Where a message in doubt was -> where its copy is."""
         self._open_copies: dict[str, set[tuple[int, int]]] = {}
-        """Blocks with such copies that are not closed yet -> (index, part or ALL_PARTS) of what has ended there."""
+        """Blocks with such copies, not closed yet -> (index, part or ALL_PARTS) of what has ended in them."""
         self.bell = Bell()
         self.granted_open = 0
         """Parts granted and without a recorded outcome, over all runs."""
