@@ -95,7 +95,7 @@ def test_its_commands_and_examples_work_in_their_order(place: dict[str, str]) ->
     with ExitStack() as stack:
         for command, shown in console():
             # Which number a block gets depends on what was accepted together: the id is the one just told.
-            line = re.sub(r"docomo\.\S+", lambda _: message_id, command.replace("2775", str(port)))
+            line = re.sub(r"docomo\.\S+", message_id, command.replace("2775", str(port)))
             if line.endswith("&"):
                 process = subprocess.Popen(
                     ["sh", "-c", f"exec {line.removesuffix('&')}"],
