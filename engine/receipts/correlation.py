@@ -109,14 +109,15 @@ class Batch:
         """Apply one receipt to the value under `key`. False: it belongs to none of the candidates there.
 
         A key that is not the receipt's own canonical id (`exact` False) counts only with the same
-        destination.
+        destination. So does its own id when that message is decided already: an SMSC that gives its ids again
+        may tell of the new message before it answers, and the receipt has to wait for that answer.
         """
         value = self.changed.get(key, value)
         if value is None:
             return False
         if value[0] == MANY:
             return self._apply_many(key, value, receipt)
-        if not exact and not _same_destination(origin_of(value), receipt):
+        if (not exact or is_final(value)) and not _same_destination(origin_of(value), receipt):
             return False
         changed = self._transition(value, receipt)
         if changed is not None:
