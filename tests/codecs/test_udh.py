@@ -52,9 +52,72 @@ def test_a_header_longer_than_the_data_is_no_header(data: bytes):
     assert udh.strip(data) == (b"", data)
 
 
+def test_repeated_elements_the_last_valid_one_counts():
+    header = udh.build([(0, b"\1\2\1"), (0, b"\2\3\2"), (8, b"\0\3\2\0"), (0, b"\3\2")])
+    assert udh.concat_of(header) == (2, 3, 2)
+    assert udh.ports_of(udh.build([udh.ports16(1, 2), udh.ports8(240, 241), (5, b"\1\2\3"), (4, b"\1")])) == (
+        240,
+        241,
+        8,
+    )
+    shifts = [(0x25, b"\1"), (0x25, b"\3"), (0x25, b"\x0e"), (0x25, b"\0"), (0x25, b"\1\1"), (0x25, b"")]
+    assert udh.shifts_of(udh.build([*shifts, (0x24, b"\x0d"), (0x24, b"\xff")])) == (3, 13)
+
+
+def test_headers_built():
+    assert udh.build([]) == b""
+    assert udh.build([(0, b"\x01\x03\x02")]) == udh.concat8(1, 3, 2)
+    header = udh.build([(udh.IEI_NATIONAL_SINGLE_SHIFT, b"\2"), udh.ports16(2948, 9200)])
+    assert header == b"\x09\x24\x01\x02\x05\x04\x0b\x84\x23\xf0"
+    assert udh.shifts_of(header) == (0, 2)
+    assert udh.ports_of(header) == udh.Ports(2948, 9200, 16)
+    assert udh.concat_of(header) is None
+    assert (udh.shifts_of(udh.concat8(1, 1, 1)), udh.ports_of(udh.concat8(1, 1, 1))) == ((0, 0), None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), max_size=10))
+def test_elements_come_back(elements: list[tuple[int, bytes]]):
+    assert udh.elements(udh.build(elements)) == elements
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
+def test_ports_come_back(destination: int, source: int, destination_16: int, source_16: int):
+    for ports in (udh.Ports(destination, source, 8), udh.Ports(destination_16, source_16, 16)):
+        assert udh.ports_of(udh.build([ports.element])) == ports
+
+
+def test_what_does_not_fit_is_refused():
+    for refused in (
+        lambda: udh.build([(0, bytes(256))]),
+        lambda: udh.build([(256, b"")]),
+        lambda: udh.build([(0, bytes(254))]),
+        lambda: udh.ports8(256, 0),
+        lambda: udh.ports8(0, -1),
+        lambda: udh.ports16(0x10000, 0),
+        lambda: udh.ports16(0, 0x10000),
+        lambda: udh.ports16(-1, 0),
+    ):
+        with pytest.raises(ValueError, match="range"):
+            refused()
+    assert len(udh.build([(0, bytes(253))])) == 256
+
+
+def test_names_of_elements():
+    assert udh.IEI_NAMES[0x25] == "national_locking_shift"
+    assert [iei for iei in range(0x27) if iei not in udh.IEI_NAMES] == [
+        *(0x02, 0x03, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F, 0x26)
+    ]
+    kinds = [udh.IEI_NAMES.get(iei) for iei in (0x6F, 0x70, 0x7F, 0x80, 0x9F, 0xA0, 0xBF, 0xC0, 0xDF, 0xE0)]
+    security, sme, sc = "usim_toolkit_security", "sme_to_sme_specific", "sc_specific"
+    assert kinds == [None, security, security, sme, sme, None, None, sc, sc, None]
+
+
 @given(st.binary(max_size=60))
 def test_any_octets_are_read(data: bytes):
     header, rest = udh.strip(data)
     assert header + rest == data
     concat = udh.concat_of(header)
     assert concat is None or 1 <= concat.number <= concat.total
+    assert all(0 <= language <= 13 for language in udh.shifts_of(header))
+    ports = udh.ports_of(header)
+    assert ports is None or udh.ports_of(udh.build([ports.element])) == ports
