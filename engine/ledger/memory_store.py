@@ -19,7 +19,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -309,17 +309,20 @@ class MemoryStage:
         def run(db: Database) -> tuple[Any, bool]:
             dirty = watched.dirty
             db.unwatch(watched)
-            try:
-                for command in commands:
-                    function_of(words_of(command))
-            except StoreRefused as refusal:
-                return refusal, False
-            if dirty:
+            return _transaction(db, commands, dirty=dirty)
+
+        answer: list[Any] | None = await self._store.call(self, Request(commands, run))
+        return answer
+
+    async def commit_if(
+        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
+    ) -> list[Any] | None:
+        """See `port.Stage.commit_if`."""
+
+        def run(db: Database) -> tuple[Any, bool]:
+            if any(db.values.get(key) != value for key, value in holds.items()):
                 return None, False
-            replies, failed = _run_all(db, commands)
-            if failed is not None:
-                return StoreRefused(failed.code, failed.detail, partial=True), True
-            return replies, not is_pure_read(commands)
+            return _transaction(db, commands)
 
         answer: list[Any] | None = await self._store.call(self, Request(commands, run))
         return answer
@@ -328,6 +331,23 @@ class MemoryStage:
         """See `port.Stage.unwatch`."""
         self._guard = 0
         self._store.unwatch(self.watched)
+
+
+def _transaction(
+    db: Database, commands: Sequence[Command], *, dirty: bool = False
+) -> tuple[list[Any] | StoreRefused | None, bool]:
+    """MULTI, the commands, EXEC: the answer, and whether anything was written."""
+    try:
+        for command in commands:
+            function_of(words_of(command))
+    except StoreRefused as refusal:
+        return refusal, False
+    if dirty:
+        return None, False
+    replies, failed = _run_all(db, commands)
+    if failed is not None:
+        return StoreRefused(failed.code, failed.detail, partial=True), True
+    return replies, not is_pure_read(commands)
 
 
 def _run_all(db: Database, commands: Sequence[Command]) -> tuple[list[Any], StoreRefused | None]:

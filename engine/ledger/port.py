@@ -3,10 +3,12 @@
 Two stores stand behind it and are held equal by one test: `redis_store` (Redis >= 7.0, Valkey >= 8) and
 `memory_store` (plain Python, on any anyio back end, with crashes on demand). Nothing here does I/O.
 
-A *stage* is one connection of its own, so its WATCHes are its own too. Two shapes of call are enough:
+A *stage* is one connection of its own, so its WATCHes are its own too. Three shapes of call are enough:
 
 - `read`: an optional WATCH and plain commands, one write and one answer;
 - `commit`: MULTI, commands, EXEC in one write. The answer comes after the fsync (`appendfsync always`).
+
+- `commit_if`: the same while some keys still have the values that the caller believes in.
 
 Errors, and what the caller does next::
 
@@ -25,7 +27,7 @@ last moment the lost write could have been executed. On another stage the questi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 Argument = bytes | str | int
@@ -115,6 +117,16 @@ class Stage(Protocol):
 
         Raises StoreUnavailable (also if the connection with the WATCH was lost meanwhile), OutcomeUnknown,
         StoreRefused.
+        """
+        ...
+
+    async def commit_if(
+        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
+    ) -> list[Any] | None:
+        """As `commit`, if every key of `holds` (at least one) has its value there; None: one has not, and
+        nothing was done. Nothing may be watched on this stage when it is called.
+
+        This is the fence: a step of whoever holds something is done only while it is held.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -194,6 +194,9 @@ class RedisStage:
         self.ended = False
         self._keeping = anyio.CancelScope()
         self._watched: Link | None = None  # the link that holds our WATCHes
+        self._standing: tuple[Link, dict[bytes, bytes]] | None = None
+        """The link on which these keys are watched, having had these values: see `commit_if`."""
+        self._fenced: Link | None = None  # the link that may hold such watches
         self.link: Link | None = None
         self.lost = 0
         self.last_error = ""
@@ -211,6 +214,7 @@ class RedisStage:
         packed = [pack(command) for command in commands]
         if watch:
             self._watched = None
+            self._lower_fence(link)
             packed.insert(0, pack(("WATCH", *watch)))
         elif not packed:
             return []
@@ -238,11 +242,61 @@ class RedisStage:
         link = self.link or await self._first_link()
         if watched is not None and watched is not link:
             raise StoreUnavailable("the connection with the WATCH was lost")
+        self._lower_fence(link)
         packed = [_MULTI, *map(pack, commands), _EXEC]
         try:
             replies = await link.call(b"".join(packed), len(packed))
         except LinkLost as error:
             raise OutcomeUnknown(str(error)) from None
+        return self._results(link, replies)
+
+    async def commit_if(
+        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
+    ) -> list[Any] | None:
+        """See `port.Stage.commit_if`.
+
+        The watch that guards a transaction is set behind the one before it, in the same write, and its
+        values are read there too: a fence that holds costs no round trip.
+        """
+        held = dict(holds)
+        watch = [pack(("WATCH", *held)), pack(("MGET", *held))]
+        while True:
+            link = self.link or await self._first_link()
+            standing, self._standing = self._standing, None
+            if standing != (link, held):
+                self._fenced = link
+                try:
+                    replies = await link.call(b"".join(watch), 2)
+                except LinkLost as error:
+                    raise StoreUnavailable(str(error)) from None
+                for reply in replies:
+                    if reply.__class__ is ReplyError:
+                        raise _refusal(reply)
+                if replies[1] != list(held.values()):
+                    return None
+            packed = [_MULTI, *map(pack, commands), _EXEC]
+            try:
+                replies = await link.call(b"".join(packed + watch), len(packed) + 2)
+            except LinkLost as error:
+                raise OutcomeUnknown(str(error)) from None
+            stands: bool = replies[-1] == list(held.values())
+            results = self._results(link, replies[:-2])
+            if stands:
+                self._standing = (link, held)
+            if results is not None or not stands:
+                return results
+            # Written again with the value it had: what was watched is watched anew.
+
+    def _lower_fence(self, link: Link) -> None:
+        """No key of an earlier `commit_if` is watched any more."""
+        self._standing = None
+        if self._fenced is link:
+            link.forget_watches()
+        self._fenced = None
+
+    @staticmethod
+    def _results(link: Link, replies: list[Any]) -> list[Any] | None:
+        """What MULTI ... EXEC answered. Raises StoreRefused."""
         results: list[Any] | None = replies[-1]
         if results is None:
             return None

@@ -60,6 +60,40 @@ async def test_watches_add_up_until_the_commit(store: Any) -> None:
     assert await mine.commit([("SET", "l", 1)]) is None
 
 
+async def test_a_fenced_commit_is_done_while_what_is_held_is_held(store: Any) -> None:
+    mine, other = store.stage("mine"), store.stage("other")
+    await other.commit([("SET", "slot:1", "a"), ("SET", "slot:2", "b")])
+    holds = {b"slot:1": b"a", b"slot:2": b"b"}
+    assert await mine.commit_if(holds, [("INCR", "n")]) == [1]
+    assert await mine.commit_if(holds, [("INCR", "n"), ("GET", "slot:1")]) == [2, b"a"]
+    await other.commit([("SET", "slot:2", "b")])  # the same value again: still held
+    assert await mine.commit_if(holds, [("INCR", "n")]) == [3]
+    await other.commit([("SET", "slot:2", "c")])
+    assert await mine.commit_if(holds, [("INCR", "n")]) is None
+    assert await mine.commit_if(holds, [("INCR", "n")]) is None
+    assert await mine.commit_if({b"slot:1": b"a"}, [("INCR", "n")]) == [4]
+    await other.commit([("DEL", "slot:1")])
+    assert await mine.commit_if({b"slot:1": b"a"}, [("INCR", "n")]) is None
+    assert await mine.read([("GET", "n")]) == [b"4"]
+
+
+async def test_a_fence_does_not_outlive_its_commit(store: Any) -> None:
+    mine, other = store.stage("mine"), store.stage("other")
+    await other.commit([("SET", "slot:1", "a")])
+    holds = {b"slot:1": b"a"}
+    assert await mine.commit_if(holds, [("INCR", "n")]) == [1]
+    await other.commit([("SET", "slot:1", "x")])
+    assert await mine.commit([("INCR", "n")]) == [2]  # not fenced: a fact
+    assert await mine.read([("GET", "n")], watch=[b"n"]) == [b"2"]
+    await other.commit([("SET", "slot:1", "y")])
+    assert await mine.commit([("INCR", "n")]) == [3]
+    await other.commit([("SET", "slot:1", "a")])
+    assert await mine.commit_if(holds, [("INCR", "n")]) == [4]
+    with pytest.raises(StoreRefused):
+        await mine.commit_if(holds, [("NO-SUCH-COMMAND",)])
+    assert await mine.commit_if(holds, [("INCR", "n")]) == [5]
+
+
 async def test_a_key_that_expires_is_gone_and_counts_as_changed(store: Any) -> None:
     stage = store.stage("a")
     await stage.commit([("SET", "k", 1), ("PEXPIRE", "k", 400), ("SET", "l", 1, "PX", 400)])
