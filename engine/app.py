@@ -29,7 +29,6 @@ from .config import CarrierConfig, Config
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.prepare import CarrierRules, Preparer
 from .dispatch.router import Router
-from .errors import Fenced
 from .feed import Feed
 from .intake.limits import Limits
 from .intake.server import DEFAULT_APP, Intake
@@ -38,6 +37,7 @@ from .ledger.blocks import Block, Entry
 from .ledger.keys import PROCESS_EPOCH, CarrierKeys
 from .ledger.port import Store
 from .node import TodokeNode
+from .peers import MachinePeers, Peers
 
 log = logging.getLogger("todoke")
 
@@ -63,12 +63,14 @@ class Engine:
         clock: Clock,
         rng: random.Random,
         connector_for: Callable[[CarrierConfig], Connector],
+        peers: Peers | None = None,
     ) -> None:
         self.config = config
         self._store = store
         self._clock = clock
         self._rng = rng
         self._connector_for = connector_for
+        self._peers = peers or MachinePeers()
         self.apps = {app.uid: app.name for app in config.app} or None
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
         self.carriers: dict[str, Carrier] = {}
@@ -79,7 +81,6 @@ class Engine:
         stage = self._store.stage("start")
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
-        await self._claim()
         numbers = itertools.count(1)
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
         carrier_keys = {carrier.name: CarrierKeys(carrier.name) for carrier in self.config.carrier}
@@ -94,6 +95,7 @@ class Engine:
                 self._rng,
                 self._connector_for(config),
                 epoch=self.epoch,
+                peers=self._peers,
                 mint=lambda: f"{self.epoch:x}-r{next(numbers):x}",
                 elsewhere=partial(self._elsewhere, router),
                 other_keys=carrier_keys.__getitem__,
@@ -101,6 +103,7 @@ class Engine:
             )
             self.carriers[config.name] = carrier
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
+            carrier.late.on_events = self._told
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -133,21 +136,6 @@ class Engine:
             group.start_soon(feed.run)
         group.start_soon(accept.run)
         return node
-
-    async def _claim(self) -> None:
-        """Write our epoch on every carrier and slot: an older process sees it at its next take, and stops.
-
-        Raises Fenced if a newer process has begun meanwhile: its claims must not be undone.
-        """
-        claims = self._store.stage("claim")
-        (newest,) = await claims.read([("GET", PROCESS_EPOCH)], (PROCESS_EPOCH,))
-        commands: list[tuple[bytes | str | int, ...]] = []
-        for config in self.config.carrier:
-            keys = CarrierKeys(config.name)
-            commands.append(("SET", keys.epoch, self.epoch))
-            commands += [("SET", keys.slot(slot + 1), self.epoch) for slot in range(config.binds)]
-        if int(newest) != self.epoch or await claims.commit(commands) is None:
-            raise Fenced("another engine has started meanwhile: this one stops")
 
     async def _queued(self, carriers: dict[str, CarrierKeys]) -> int:
         reading = self._store.stage("queued")

@@ -1,7 +1,8 @@
-"""What the engine itself may die of; each module's own errors live beside it.
+"""What the engine itself may run into; each module's own errors live beside it.
 
 EngineError
-└── Fenced    another engine process has taken this carrier account over: stop, and send nothing more
+└── Fenced    another engine process has taken a slot of this account: what was to be decided is not, and
+              nothing more may be sent for it
 """
 
 from __future__ import annotations
@@ -12,4 +13,4 @@ class EngineError(Exception):
 
 
 class Fenced(EngineError):
-    """Another engine process has taken this carrier account over."""
+    """Another engine process has taken a slot of this carrier account."""

@@ -7,7 +7,7 @@ abandoned to the store, which decides by its own dice whether they arrive.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -100,6 +100,17 @@ class ProcessStage:
             self._store.coverage.count(f"store StoreRefused {self._name.split('-')[0]}")
             raise StoreRefused("OOM", "command not allowed when used memory > 'maxmemory'.")
         replies = await self._store.call(self._name, lambda: self._stage.commit(commands))
+        self._store.note(self._name, commands)
+        return replies
+
+    async def commit_if(
+        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
+    ) -> list[Any] | None:
+        """See `port.Stage.commit_if`."""
+        if self._store.full:
+            self._store.coverage.count(f"store StoreRefused {self._name.split('-')[0]}")
+            raise StoreRefused("OOM", "command not allowed when used memory > 'maxmemory'.")
+        replies = await self._store.call(self._name, lambda: self._stage.commit_if(holds, commands))
         self._store.note(self._name, commands)
         return replies
 

@@ -39,6 +39,17 @@ DEFECTS_MAX: Final = 3
 """A process that died so often of a defect ends the run."""
 
 
+class Life:
+    """What a life of a process knows of others (see engine.peers): the dead of this machine are dead."""
+
+    def __init__(self, dead: set[str], me: str) -> None:
+        self._dead = dead
+        self.me = me
+
+    def is_gone(self, identity: str) -> bool:
+        return identity in self._dead
+
+
 class Process:
     """`run` keeps it alive until `finish`; `node` is None while it is down."""
 
@@ -149,7 +160,8 @@ class Process:
         self._down_s = RESTART_PAUSE_S
         store = self._store = ProcessStore(world.store, self.name, world.trace, world.coverage)
         rng = random.Random(f"{world.scenario.seed}:{self.name}:{self.lives}")
-        engine = Engine(world.config, store, world.clock, rng, self._connector_for)
+        life = Life(world.machine, f"{self.name} life {self.lives}")
+        engine = Engine(world.config, store, world.clock, rng, self._connector_for, life)
         world.trace.add(self.name, f"life {self.lives}")
         try:
             with anyio.CancelScope() as self._scope:
@@ -159,6 +171,7 @@ class Process:
         except (Killed, StoreError) as error:
             self._look_at(BaseExceptionGroup("", [error]))
         finally:
+            world.machine.add(life.me)
             world.count_engine(engine)
             self.node = self.engine = self._callers = self._intake = self._store = None
             for socket in list(self._sockets):

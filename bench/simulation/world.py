@@ -38,6 +38,8 @@ class World:
         self.evidence = Evidence(self.trace)
         self.usual_sync_s = 0.0005
         self.sync_s = self.usual_sync_s
+        self.machine: set[str] = set()
+        """Lives of processes that are over: who shares the machine sees that at once."""
         self.store = MemoryStore(rng=self._rng("store"), sync=self._sync, wall=self.clock.wall)
         self.lines = {
             plan.engine.name: Line(plan, self._rng(f"smsc:{plan.engine.name}"), self.evidence)

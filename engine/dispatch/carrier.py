@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
 import anyio
+import anyio.lowlevel
 import msgspec
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, TaskGroup
 
 from ...codecs import constants as c
 from ..bell import Bell
@@ -25,16 +26,19 @@ from ..config import CarrierConfig
 from ..ledger import blocks
 from ..ledger.durable import DurableStage
 from ..ledger.keys import CarrierKeys
-from ..ledger.port import Store
+from ..ledger.port import Store, StoreError
+from ..peers import Peers
 from ..receipts.stage import ReceiptStage
 from ..session.bind import Bind, BindStatistics
 from ..session.events import DeliverItem, ResponseItem
 from ..session.settings import SessionConfig
 from .bodies import BodyMaker
 from .due import DueStage
+from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
 from .recorder import Elsewhere, Recorder
+from .slots import Slots
 from .taker import Taker
 
 log = logging.getLogger("todoke.carrier")
@@ -44,6 +48,13 @@ UNBIND_S: Final = 3.0
 """How long an SMSC may take to answer an unbind: by then nothing is owed to it any more."""
 STAGE_SETTLE_S: Final = 10.0
 """At a clean stop: how long the stages may take to write down what the last answers said."""
+
+PREDECESSOR_S: Final = 1.0
+"""The sliding second of the contract: what an earlier process sent in it is not known."""
+GIVE_UP_LOOK_S: Final = 0.05
+LAST_ANSWERS_S: Final = 1.0
+"""After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
+UNDECIDED_S: Final = 1.0
 
 Connector = Callable[[], Awaitable[ByteStream]]
 
@@ -72,20 +83,33 @@ class Carrier:
         connect: Connector,
         *,
         epoch: int,
+        peers: Peers,
         mint: Callable[[], str],
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         app_for: Callable[[str], str],
     ) -> None:
         self.config = config
+        self._connect = connect
+        self._rng = rng
         self.keys = CarrierKeys(config.name)
         self._store = store
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
         self._stages = [
-            DurableStage(store, f"{kind}-{config.name}", turns, epoch) for kind in ("record", "rx", "due")
+            DurableStage(store, f"{kind}-{config.name}", turns, epoch)
+            for kind in ("record", "rx", "due", "late")
         ]
+        self.slots = Slots(
+            self.keys,
+            store.stage(f"slots-{config.name}"),
+            clock,
+            peers,
+            number=config.binds,
+            lease_s=config.lease_s,
+            epoch=epoch,
+        )
         self.recorder = Recorder(
             config,
             self.keys,
@@ -97,11 +121,19 @@ class Carrier:
             mint=mint,
             elsewhere=elsewhere,
             other_keys=other_keys,
+            holds=lambda: self.slots.holds,
         )
+        self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
         self.due = DueStage(config, self.keys, self._stages[2], clock, epoch=epoch)
         self.taker = Taker(
-            self.keys, store, self.outgoing, self.recorder, clock, slots=config.binds, epoch=epoch
+            self.keys,
+            store,
+            self.outgoing,
+            self.recorder,
+            clock,
+            slots=self.slots,
+            slots_number=config.binds,
         )
         self._clock = clock
         self._pace_bell = Bell()
@@ -111,25 +143,164 @@ class Carrier:
         self.due.on_released = self.taker.queued
         self.due.on_parked = self.receipts.look_for
         self.due.applying = self.receipts.applying
+        self.slots.on_gained = self._gained
+        self.slots.on_lost = lambda numbers: self._fenced()
+        self.slots.on_give_up = self._give_up
+        self.slots.on_renewed = self._renewed
+        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
+        self.recorder.on_facts = self._late_facts
+        self.late.on_orphans = self.receipts.look_for
+        self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
+        self._lease_bell = Bell()
+        self._late_lock = anyio.Lock()
+        self._group: TaskGroup | None = None
+        self._losing = False
         self.receiving_only: list[Bind] = []
-        self.binds = self._make_binds(config, connect, clock, rng)
+        self.binds: list[Bind] = []
+        self._by_slot: dict[int, list[Bind]] = {}
+        for number in range(1, config.binds + 1):
+            self._make_binds(number)
+        self._running: set[int] = set()
+        """Slots whose binds are up, or on their way."""
         self._bound: set[str] = set()
 
-    def _make_binds(
-        self, config: CarrierConfig, connect: Connector, clock: Clock, rng: random.Random
-    ) -> list[Bind]:
-        binds: list[Bind] = []
-        for number in range(1, config.binds + 1):
-            name = f"{config.name}-{number}"
-            if config.bind == "transceiver":
-                binds.append(Bind(name, session_config(config, "transceiver"), connect, clock, rng, self))
-            else:
-                binds.append(
-                    Bind(f"{name}-tx", session_config(config, "transmitter"), connect, clock, rng, self)
-                )
-                receiver = Bind(f"{name}-rx", session_config(config, "receiver"), connect, clock, rng, self)
-                self.receiving_only.append(receiver)
-        return binds
+    def _make_binds(self, number: int) -> None:
+        """The binds of one slot; they run while it is held."""
+        config, clock = self.config, self._clock
+        name = f"{config.name}-{number}"
+        for old in self._by_slot.get(number, ()):
+            (self.receiving_only if old in self.receiving_only else self.binds).remove(old)
+        if config.bind == "transceiver":
+            settings = session_config(config, "transceiver")
+            made = [Bind(name, settings, self._connect, clock, self._rng, self)]
+        else:
+            made = [
+                Bind(f"{name}-tx", session_config(config, "transmitter"), self._connect, clock, self._rng, self),
+                Bind(f"{name}-rx", session_config(config, "receiver"), self._connect, clock, self._rng, self),
+            ]
+            self.receiving_only.append(made[1])
+        self.binds.append(made[0])
+        self._by_slot[number] = made
+
+    # -- slots -----------------------------------------------------------------------------------------
+
+    def _gained(self, numbers: list[int], foreign: bool) -> None:
+        now = self._clock.monotonic()
+        self._share_rate()
+        if foreign:
+            # Whoever was before us may have used up its share of the rate to the moment it died. That it
+            # left nothing behind proves nothing: what it wrote may be answered and recorded already.
+            self.outgoing.hold(now + PREDECESSOR_S)
+        if not self._losing:
+            self.outgoing.lease_until = self.slots.until
+            self._run_binds()
+        self.taker.recover()
+
+    def _run_binds(self) -> None:
+        for number in self.slots.held:
+            if number not in self._running and self._group is not None:
+                self._running.add(number)
+                for bind in self._by_slot[number]:
+                    self._group.start_soon(bind.run)
+
+    def _share_rate(self) -> None:
+        """Each slot is worth an even part of the account's rate."""
+        config = self.config
+        if config.rate and self.slots.held:
+            self.outgoing.pacer.set_rate(config.rate * len(self.slots.held) / config.binds)
+
+    def _renewed(self) -> None:
+        if not self._losing:
+            over = self._clock.monotonic() >= self.outgoing.lease_until
+            self.outgoing.lease_until = self.slots.until
+            if over:
+                self._pump()
+        self._lease_bell.ring()
+
+    async def _look_after(self) -> None:
+        """A task: what is worth a look as often as leases are renewed."""
+        while True:
+            await self._lease_bell.wait()
+            try:
+                await self.taker.look_for_more()
+                await self.on_looked()
+            except StoreError as error:
+                log.debug("%s: a look waits for the message store: %s", self.config.name, error)
+
+    def _give_up(self, number: int) -> None:
+        if self._group is not None:
+            self._group.start_soon(self._give_up_when_idle, number)
+
+    async def _give_up_when_idle(self, number: int) -> None:
+        """Another process is to have this slot: it takes nothing more, and leaves when nothing is in hand."""
+        while any(run.slot == number for run in self.outgoing.runs.values()) or self.taker.offers(number):
+            if number not in self.slots.giving_up:
+                return
+            await anyio.sleep(GIVE_UP_LOOK_S)
+        await self._stop_binds(number)
+        try:
+            await self.slots.release(number)
+        except StoreError as error:
+            log.info("%s: slot %d ends with its lease: %s", self.config.name, number, error)
+            self.slots.giving_up.discard(number)
+        self._share_rate()
+        self._run_binds()
+
+    async def _stop_binds(self, number: int) -> None:
+        """Close the binds of a slot and make new ones, for the time when it is ours again."""
+        if number in self._running:
+            async with anyio.create_task_group() as group:
+                for bind in self._by_slot[number]:
+                    group.start_soon(bind.close, 0.5)
+            self._make_binds(number)
+            self._running.discard(number)
+
+    def _fenced(self) -> None:
+        """A slot is another's: send nothing, decide nothing, until it is known what is still ours."""
+        self.outgoing.lease_until = float("-inf")
+        self.recorder.fenced = True
+        if not self._losing and self._group is not None:
+            self._losing = True
+            self._group.start_soon(self._lose)
+
+    async def _lose(self) -> None:
+        """Give up everything in hand, keep its facts, and begin anew with the slots that are left.
+
+        Slots that are still ours are read again like any other: their journals say where they stand.
+        """
+        with anyio.move_on_after(LAST_ANSWERS_S):
+            while any(bind.outstanding for bind in self.binds):  # noqa: ASYNC110
+                await anyio.sleep(DRAIN_LOOK_S)  # as rare as a stop: no event is kept for it
+        while self.recorder.busy:  # noqa: ASYNC110
+            await anyio.sleep(DRAIN_LOOK_S)  # its turn ends: refused by the fence, or written before it
+        self.slots.bell.ring()
+        facts = self.recorder.drop_all()
+        self.taker.drop_all()
+        held = self.slots.held
+        for number in sorted(self._running):
+            if number not in held:
+                await self._stop_binds(number)
+        self._losing = False
+        self._share_rate()
+        if held:
+            self.outgoing.lease_until = self.slots.until
+        self._run_binds()
+        self._windows_changed()
+        self._late_facts(facts)
+
+    def _late_facts(self, facts: list[Any]) -> None:
+        if facts and self._group is not None:
+            self._group.start_soon(self._write_late, facts)
+
+    async def _write_late(self, facts: list[Any]) -> None:
+        async with self._late_lock:
+            undecided = await self.late.write(facts)
+        if undecided:
+            # The new holder may have read the journal just before: it has its doubts on record soon.
+            await anyio.sleep(UNDECIDED_S)
+            async with self._late_lock:
+                await self.late.write(undecided)
 
     # -- the binds' handler ----------------------------------------------------------------------------
 
@@ -187,7 +358,7 @@ class Carrier:
             self._pace_bell.ring()
         if self.taker.wanted():
             self.taker.bell.ring()
-        rate = self.config.rate
+        rate = self.outgoing.pacer.rate
         if rate and self.outgoing.granted_ahead() * 2 < rate and self.outgoing.ungranted():
             # With a rate, grants reach a second ahead: answers that take longer must not stop the line.
             self.recorder.want_grants()
@@ -195,18 +366,22 @@ class Carrier:
     # -- life ------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Every task of this carrier, until cancelled. Raises Fenced, StoreError at the start."""
+        """Every task of this carrier, until cancelled. Raises StoreError at the start."""
         await self.taker.prepare()
         self.recorder.after_turn = self._pump
         async with anyio.create_task_group() as group:
+            self._group = group
+            await self.slots.turn()
+            if not self.slots.held:
+                log.warning("%s: all slots are held by other processes; standing by", self.config.name)
             group.start_soon(self.recorder.run)
             group.start_soon(self.receipts.run)
             group.start_soon(self.due.run)
             group.start_soon(self.taker.run)
             group.start_soon(self.taker.watch)
             group.start_soon(self._keep_pace)
-            for bind in [*self.binds, *self.receiving_only]:
-                group.start_soon(bind.run)
+            group.start_soon(self.slots.run)
+            group.start_soon(self._look_after)
             task_status.started()
 
     async def _keep_pace(self) -> None:
@@ -240,6 +415,11 @@ class Carrier:
         for stage in self._stages:
             with anyio.move_on_after(1):
                 await stage.forget()
+        with anyio.move_on_after(1):
+            try:
+                await self.slots.leave()
+            except StoreError as error:
+                log.info("%s: its slots end with their leases: %s", self.config.name, error)
         return self.recorder.counts["in_doubt"] - before
 
     def status(self) -> CarrierStatus:

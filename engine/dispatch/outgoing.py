@@ -61,6 +61,8 @@ class Outgoing:
         """
         self.paused_until = 0.0
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
+        self.lease_until = float("inf")
+        """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
         self.pace_wait_until: float | None = None
         """Set when only the pace (or a pause) holds parts back: call `pump` then."""
         self.parts_sent = 0
@@ -79,6 +81,16 @@ class Outgoing:
         if run.next < len(run.entries):
             self.lanes[run.lane].append(run)
 
+    def drop_all(self) -> None:
+        """Nothing is in hand any more."""
+        for run in self.runs.values():
+            run.dropped = True
+        self.runs.clear()
+        for lane in self.lanes.values():
+            lane.clear()
+        self.begun_long.clear()
+        self.skips.clear()
+
     def ungranted(self) -> int:
         """Entries in hand that are not granted yet: the measure of whether to take another block."""
         return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
@@ -93,6 +105,8 @@ class Outgoing:
         if not self.binds:
             return
         now = self.clock.monotonic()
+        if now >= self.lease_until:
+            return
         if now < self.paused_until:
             self.pace_wait_until = self.paused_until
             return

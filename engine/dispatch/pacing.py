@@ -31,6 +31,11 @@ class Pacer:
         self._sent: deque[tuple[int, int]] = deque()
         self._total = 0
 
+    def set_rate(self, rate: float) -> None:
+        """Another rate from now on; what was written stays counted."""
+        self.rate = rate
+        self._share = max(1, ceil(rate / SPANS_PER_SECOND))
+
     def available(self, now: float) -> int:
         """Parts that may be written at `now`."""
         if not self.rate:

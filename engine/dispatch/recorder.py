@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import msgspec
 from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
+from ..errors import Fenced
 from ..ledger import blocks
 from ..ledger.accept import finish_member, make_block
 from ..ledger.blocks import Entry, Extra
@@ -70,7 +71,9 @@ class Recorder:
         mint: Callable[[], str],
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
+        holds: Callable[[], Mapping[bytes, bytes]] = dict,
     ) -> None:
+        """`holds`: what the store must say for a turn to be written (see Slots)."""
         self._config = config
         self._keys = keys
         self._stage = stage
@@ -81,6 +84,7 @@ class Recorder:
         self._mint = mint
         self._elsewhere = elsewhere
         self._other_keys = other_keys
+        self._holds = holds
         self._answers: list[Answer] = []
         self._late: list[Answer] = []
         self._doubts: list[Token] = []
@@ -99,6 +103,11 @@ class Recorder:
         """Sum of the windows of the binds that may send; grants never exceed twice this."""
         self.stopping = False
         """A clean stop: no new grants."""
+        self.fenced = False
+        """A slot was lost: nothing is decided until `drop_all`."""
+        self._in_turn: list[Answer] = []
+        """The answers that the turn under way is writing down."""
+        self._dropped_before = False
         self.busy = False
         self.counts: dict[str, int] = {
             "sent": 0,
@@ -111,6 +120,10 @@ class Recorder:
         }
         self.after_turn: Callable[[], None] = lambda: None
         """Called when grants became usable."""
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called when the store says that a slot is not ours any more."""
+        self.on_facts: Callable[[list[Answer]], None] = lambda facts: None
+        """Called with answers to what was given up: they are still true."""
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
         self.on_due: Callable[[int], None] = lambda at_ms: None
@@ -160,16 +173,48 @@ class Recorder:
         """The stage's task, until cancelled."""
         while True:
             await self.bell.wait()
+            if self.fenced:
+                continue
             self.busy = True
             try:
                 await self.turn()
+            except Fenced:
+                self.fenced = True
+                self.on_fenced()
             finally:
                 self.busy = False
+
+    def drop_all(self) -> list[Answer]:
+        """Give up every run: the slots they were taken under may be another's, who has read their journals.
+
+        Returns the answers that are not written down: facts, whoever decides now.
+        """
+        facts = [*self._in_turn, *self._answers, *self._late]
+        self._in_turn, self._answers, self._late, self._doubts, self._ended_runs = [], [], [], [], []
+        cancels, self._cancels = self._cancels, []
+        self._outgoing.drop_all()
+        self.granted_open = 0
+        self.fenced = False
+        self._dropped_before = True
+        for _, _, done in cancels:
+            done(False)
+        return facts
+
+    def _sort_out_dropped(self) -> None:
+        """What is heard of runs that were given up goes another way."""
+        facts = [answer for answer in (*self._answers, *self._late) if answer[0][0].dropped]
+        self._doubts = [token for token in self._doubts if not token[0].dropped]
+        if facts:
+            self._answers = [answer for answer in self._answers if not answer[0][0].dropped]
+            self._late = [answer for answer in self._late if not answer[0][0].dropped]
+            self.on_facts(facts)
 
     # -- one turn --------------------------------------------------------------------------------------
 
     async def turn(self) -> None:
-        """Record what is known now and grant what may follow."""
+        """Record what is known now and grant what may follow. Raises Fenced."""
+        if self._dropped_before:
+            self._sort_out_dropped()
         if self._late:
             await self._drop_too_late()
         work = _Turn(self._keys, int(self._clock.wall() * 1000))
@@ -182,6 +227,7 @@ class Recorder:
             self._answers = []
         if self._late and self._doubts:
             answers = [*answers, *self._answered_after_all()]
+        self._in_turn = [*answers, *self._late] if self._late else answers
         ended, self._ended_runs = self._ended_runs, []
         for run in ended:
             work.touch(run)
@@ -202,10 +248,17 @@ class Recorder:
         # finds it changed.
         fresh = [run for run in raised if run.fresh]
         if not (work.dirty or work.commands or work.events or work.rx or work.later):
+            self._in_turn = []
             for done, result in cancelled:
                 done(result)
             return
-        closed, replies, reads = await self._write(work, fresh)
+        try:
+            closed, replies, reads = await self._write(work, fresh)
+        except Fenced:
+            for done, _ in cancelled:
+                done(False)
+            raise
+        self._in_turn = []
         self.granted_open -= work.resolved_parts
         for run, position in reads:
             if isinstance(replies, Applied):
@@ -272,7 +325,7 @@ class Recorder:
         commands += work.places(self._epoch)
         for app, told in work.events.items():
             commands += publish(app, told)
-        replies = await self._stage.commit_surely(commands)
+        replies = await self._stage.commit_surely(commands, self._holds())
         assert replies is not None  # this stage watches nothing
         return closed, replies, reads
 
@@ -779,7 +832,7 @@ class Recorder:
         if self.stopping:
             return []
         budget = 2 * self.windows - (self.granted_open - work.resolved_parts)
-        rate = self._config.rate
+        rate = self._outgoing.pacer.rate
         if rate:
             # What cannot leave within a second needs no grant yet: a crash would have it held for nothing.
             budget = min(budget, ceil(rate) - self._outgoing.granted_ahead())

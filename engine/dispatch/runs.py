@@ -47,6 +47,7 @@ class Run:
         "block",
         "block_id",
         "dirty",
+        "dropped",
         "ended",
         "entries",
         "fresh",
@@ -96,6 +97,8 @@ class Run:
         self.fresh = True
         """Its journal has not been read yet (a cancellation may be in it)."""
         self.dirty = False
+        self.dropped = False
+        """Given up because its slot was lost: what is still heard of it is a fact, nothing is decided."""
         self.sent: list[int] = []
         self.parts: list[int] = []
         self.ids: list[str] = []

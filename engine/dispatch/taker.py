@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
 
 from ..bell import Bell
 from ..clock import Clock
-from ..errors import Fenced
 from ..ledger import blocks
 from ..ledger.keys import GROUP, CarrierKeys
 from ..ledger.port import Stage, Store, StoreError, StoreRefused
 from .outgoing import Outgoing
 from .recorder import Recorder
 from .runs import Run
+from .slots import Slots
 
 log = logging.getLogger("todoke.take")
 
@@ -31,8 +32,6 @@ WAIT_S: Final = 5.0
 ERROR_PAUSE_S: Final = 0.5
 AHEAD_MESSAGES_MIN: Final = 64
 TAKE_BLOCKS_MAX: Final = 8
-PREDECESSOR_S: Final = 1.0
-"""The sliding second of the contract: what an earlier process sent in it is not known."""
 
 
 class Taker:
@@ -46,8 +45,8 @@ class Taker:
         recorder: Recorder,
         clock: Clock,
         *,
-        slots: int,
-        epoch: int,
+        slots: Slots,
+        slots_number: int,
     ) -> None:
         self._keys = keys
         self._store = store
@@ -56,14 +55,19 @@ class Taker:
         self._recorder = recorder
         self._clock = clock
         self._slots = slots
-        self._epoch = epoch
-        self._next_slot = 0
+        self._slots_number = slots_number
+        self._turns = 0
         self._recent: OrderedDict[str, tuple[blocks.Block, list[bytes | None]]] = OrderedDict()
         self._recovered = False
         self._lanes_empty = False
         """The last look found every lane empty, and no bell has rung since."""
-        self._offered: set[str] = set()
-        """Blocks being made and taken in one write."""
+        self._offered: dict[str, int] = {}
+        """Blocks being made and taken in one write -> the slot."""
+        self._more_pending = False
+        self._lives = 0
+        """How often everything in hand was given up."""
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called when the store says that a slot is not ours any more."""
         self.bell = Bell()
         """Rung when a block was made here, and when less is in hand than could be sent."""
         self._idle = Bell()
@@ -84,17 +88,23 @@ class Taker:
         """See DirectTaker: yes, when all lanes were found empty and nothing in hand waits for a grant."""
         if not (self._recovered and self._lanes_empty) or any(self._outgoing.lanes.values()):
             return None
-        if not self._recorder.reserve(_parts_of(block)):
+        slot = self._next_slot()
+        if slot is None or not self._recorder.reserve(_parts_of(block)):
             return None
-        self._offered.add(block.block_id)
-        return b"%d" % (self._next_slot + 1)
+        self._offered[block.block_id] = slot
+        return b"%d" % slot
 
     def offered(self, block: blocks.Block, payloads: list[bytes | None], reply: Any, known: bool) -> None:
         """See DirectTaker."""
-        self._offered.discard(block.block_id)
+        slot = self._offered.pop(block.block_id, None)
+        if slot is None:
+            # All that was in hand was given up meanwhile: whoever has the slot finds it there.
+            self._recovered = False
+            self.bell.ring()
+            return
         found = _entries([reply])
         if len(found) == 1 and found[0][1] == block.block_id:
-            run = Run(self._keys, block, found[0][0], self._next_slot + 1, self._clock.monotonic())
+            run = Run(self._keys, block, found[0][0], slot, self._clock.monotonic())
             run.payloads = payloads
             run.fresh = False
             run.grant = run.usable = len(block.entries)
@@ -108,6 +118,30 @@ class Taker:
         self._lanes_empty = False
         self.bell.ring()
 
+    def _next_slot(self) -> int | None:
+        """The slot to take the next block in the name of; None: there is none, or its lease may be over."""
+        slots = [number for number in self._slots.held if number not in self._slots.giving_up]
+        if not slots or self._clock.monotonic() >= self._slots.until:
+            return None
+        self._turns += 1
+        return slots[self._turns % len(slots)]
+
+    def offers(self, slot: int) -> bool:
+        """Whether a block is being taken in the name of this slot."""
+        return slot in self._offered.values()
+
+    def drop_all(self) -> None:
+        """Nothing is in hand any more: what the slots hold is read again."""
+        self._recovered = self._lanes_empty = False
+        self._offered.clear()
+        self._lives += 1
+        self.bell.ring()
+
+    def recover(self) -> None:
+        """Read the pending lists of our slots: one was added, or there may be more in them than we know."""
+        self._recovered = False
+        self.bell.ring()
+
     def wanted(self) -> bool:
         """Whether another block should be taken: less than twice the grants' reach is in hand."""
         windows = self._recorder.windows
@@ -115,10 +149,6 @@ class Taker:
 
     async def prepare(self) -> None:
         """Make the lanes' groups; once at start. Raises StoreError."""
-        if self._epoch > 1:
-            # Whoever was before us may have used up the account's rate to the moment it died. That it left
-            # nothing behind proves nothing: what it wrote may be answered and recorded already.
-            self._outgoing.hold(self._clock.monotonic() + PREDECESSOR_S)
         for lane in self._keys.lanes.values():
             try:
                 await self._stage.commit([("XGROUP", "CREATE", lane, GROUP, "0", "MKSTREAM")])
@@ -127,16 +157,17 @@ class Taker:
                     raise
 
     async def run(self) -> None:
-        """The taker's task, until cancelled. Raises Fenced."""
+        """The taker's task, until cancelled."""
         pause_s = 0.02
         while True:
             try:
                 if not self._recovered:
-                    await self._recover()
                     self._recovered = True
-                if not self.wanted():
+                    await self._recover()
+                slot = self._next_slot() if self.wanted() else None
+                if slot is None:
                     await self.bell.wait()
-                elif not await self._take():
+                elif not await self._take(slot):
                     self._lanes_empty = True
                     self._idle.ring()
                     await self.bell.wait()
@@ -169,39 +200,49 @@ class Taker:
                 await anyio.sleep(ERROR_PAUSE_S)
                 self._idle.ring()
 
-    async def _take(self) -> bool:
+    async def _take(self, slot: int) -> bool:
         """Take the next blocks by priority of their lanes. False if there are none."""
-        slot = self._next_slot + 1
-        self._next_slot = (self._next_slot + 1) % self._slots
-        consumer = b"%d" % slot
+        consumer, lives = b"%d" % slot, self._lives
         commands: list[tuple[Any, ...]] = [
             ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", TAKE_BLOCKS_MAX, "STREAMS", lane, ">")
             for lane in self._keys.lanes.values()
         ]
-        commands.append(("GET", self._keys.epoch))
-        replies = await self._stage.commit(commands)
-        assert replies is not None  # nothing is watched here
-        self._check_epoch(replies.pop())
+        replies = await self._stage.commit_if(self._slots.holds, commands)
+        if replies is None:
+            self.on_fenced()
+            return False
         found = _entries(replies)
         if not found:
             return False
-        await self._load(found, slot, first=True)
+        if lives == self._lives:
+            await self._load(found, slot, first=True)
         return True
 
-    def _check_epoch(self, value: bytes | None) -> None:
-        if value is not None and int(value) > self._epoch:
-            raise Fenced(f"another engine has taken over carrier {self._keys.name}: this one stops")
-
-    async def _recover(self) -> None:
-        """Read the pending lists of all slots: what was taken and not finished, by us (a lost reply) or
-        before us.
+    async def look_for_more(self) -> None:
+        """Now and then: whether the pending lists hold more than we know of. What a process took in the name
+        of a slot while it lost it is found so. Raises StoreError.
         """
         lanes = list(self._keys.lanes.values())
+        known = len(self._outgoing.runs) + len(self._offered)
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
-        consumers = {b"%d" % (slot + 1) for slot in range(self._slots)}
-        for summary in summaries:
-            pending: list[tuple[bytes, bytes]] = summary[3] or []
-            consumers |= {name for name, _ in pending}
+        consumers = {b"%d" % number for number in self._slots.held}
+        pending = sum(int(count) for summary in summaries for name, count in summary[3] or () if name in consumers)
+        more = pending > max(known, len(self._outgoing.runs) + len(self._offered))
+        if more and self._more_pending:
+            self.recover()
+        self._more_pending = more and not self._more_pending
+
+    async def _recover(self) -> None:
+        """Read the pending lists of our slots: what was taken and not finished, by us (a lost reply) or
+        before us. Slots that are configured no more belong to the first.
+        """
+        lanes = list(self._keys.lanes.values())
+        held, lives = self._slots.held, self._lives
+        consumers = {b"%d" % slot for slot in held}
+        if 1 in held:
+            for summary in await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes]):
+                pending: list[tuple[bytes, bytes]] = summary[3] or []
+                consumers |= {name for name, _ in pending if int(name) > self._slots_number}
         for consumer in sorted(consumers):
             slot = int(consumer)
             after = [b"0"] * len(lanes)
@@ -210,10 +251,12 @@ class Taker:
                     ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 100, "STREAMS", lane, last)
                     for lane, last in zip(lanes, after, strict=True)
                 ]
-                replies = await self._stage.commit(commands)
-                assert replies is not None
+                replies = await self._stage.commit_if(self._slots.holds, commands)
+                if replies is None:
+                    self.on_fenced()
+                    return
                 found = _entries(replies)
-                if not found:
+                if not found or lives != self._lives:
                     break
                 await self._load([item for item in found if item[1] is not None], slot, first=False)
                 for stream_id, _, lane in found:
@@ -226,7 +269,7 @@ class Taker:
         `first`: nobody has held them before. A grant in their journals is then one that was written in the
         hope of taking them at once (`offer`), and nothing was sent under it.
         """
-        now = self._clock.monotonic()
+        now, lives = self._clock.monotonic(), self._lives
         unread: list[tuple[bytes, str, bytes]] = []
         for stream_id, block_id, lane in found:
             if block_id is None or block_id in self._outgoing.runs or block_id in self._offered:
@@ -246,6 +289,8 @@ class Taker:
             for stream_id, _, lane in unread:
                 commands.append(("XRANGE", lane, stream_id, stream_id))
             replies = await self._stage.read(commands)
+            if lives != self._lives:
+                return
             for position, (stream_id, block_id, lane) in enumerate(unread):
                 body, records = replies[2 * position], replies[2 * position + 1]
                 if not replies[2 * len(unread) + position]:

@@ -8,11 +8,12 @@ written twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
 
+from ..errors import Fenced
 from .port import OutcomeUnknown, Store, StoreError, StoreRefused, StoreUnavailable
 
 log = logging.getLogger("todoke.ledger")
@@ -58,14 +59,23 @@ class DurableStage:
     async def unwatch(self) -> None:
         await self._stage.unwatch()
 
-    async def commit(self, commands: list[tuple[Any, ...]]) -> list[Any] | Applied | None:
+    async def commit(
+        self, commands: list[tuple[Any, ...]], holds: Mapping[bytes, bytes] | None = None
+    ) -> list[Any] | Applied | None:
         """One attempt with the outcome known. None: a watched key changed. Raises StoreError: nothing was
         written.
+
+        `holds`: written only while these keys have these values; raises Fenced if one has not.
         """
         self._turn += 1
         marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
         try:
-            replies = await self._stage.commit(marked)
+            if holds:
+                replies = await self._stage.commit_if(holds, marked)
+                if replies is None:
+                    raise Fenced("another process has taken a slot of this account")
+            else:
+                replies = await self._stage.commit(marked)
         except OutcomeUnknown:
             applied = await self.read_surely([("HGET", self._turns_key, self._field)])
             if applied[0] is not None and int(applied[0]) == self._turn:
@@ -73,12 +83,14 @@ class DurableStage:
             raise StoreUnavailable("the connection was lost and nothing was written") from None
         return None if replies is None else replies[:-1]
 
-    async def commit_surely(self, commands: list[tuple[Any, ...]]) -> list[Any] | Applied | None:
-        """As `commit`, repeated until the store has taken it."""
+    async def commit_surely(
+        self, commands: list[tuple[Any, ...]], holds: Mapping[bytes, bytes] | None = None
+    ) -> list[Any] | Applied | None:
+        """As `commit`, repeated until the store has taken it. Raises Fenced as `commit` does."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                replies = await self.commit(commands)
+                replies = await self.commit(commands, holds)
             except StoreError as error:
                 pause_s = await self._pause(error, pause_s)
                 continue

@@ -23,8 +23,8 @@ class CarrierKeys:
 
     __slots__ = (
         "due",
-        "epoch",
         "lanes",
+        "members",
         "multi",
         "name",
         "orphans",
@@ -43,7 +43,7 @@ class CarrierKeys:
         self.receipts_version = self.prefix + b"rx:version"
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
-        self.epoch = self.prefix + b"epoch"
+        self.members = self.prefix + b"members"
         self.queued = {lane: self.prefix + b"queued:" + lane.encode() for lane in LANES}
 
     def block(self, block_id: str) -> bytes:
@@ -53,7 +53,16 @@ class CarrierKeys:
         return self.prefix + b"j:" + block_id.encode()
 
     def slot(self, number: int) -> bytes:
+        """Whose a slot is; it has no time to live, so whoever lost it finds another value there."""
         return self.prefix + b"slot:%d" % number
+
+    def lease(self, number: int) -> bytes:
+        """Who holds a slot, as long as this key lives."""
+        return self.prefix + b"lease:%d" % number
+
+    def alive(self, epoch: int) -> bytes:
+        """That process of this epoch serves the account, as long as this key lives."""
+        return self.prefix + b"alive:%d" % epoch
 
 
 class AppKeys:

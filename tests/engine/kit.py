@@ -41,6 +41,29 @@ class VirtualClock:
         return WALL_S + anyio.current_time()
 
 
+class Machine:
+    """What processes on one machine know of one another: the dead are known to be dead."""
+
+    def __init__(self) -> None:
+        self.lives = 0
+        self.dead: set[str] = set()
+
+    def process(self) -> Life:
+        self.lives += 1
+        return Life(self, f"life-{self.lives}")
+
+
+class Life:
+    """The Peers of one process."""
+
+    def __init__(self, machine: Machine, me: str) -> None:
+        self._machine = machine
+        self.me = me
+
+    def is_gone(self, identity: str) -> bool:
+        return identity in self._machine.dead
+
+
 def carrier_config(**settings: Any) -> CarrierConfig:
     """A carrier with everything at its default but what is named."""
     base: dict[str, Any] = {
@@ -99,6 +122,9 @@ class FakeBind:
 
     def answer_delivers(self, answers: Sequence[tuple[int, int, int]]) -> None:
         self.delivers += [(handle, command_status) for handle, _, command_status in answers]
+
+    async def run(self) -> None:
+        """The test does."""
 
     async def close(self, drain_s: float) -> None:
         self.lose()
@@ -236,10 +262,14 @@ def receipt_frame(
 class House:
     """A node whose carriers' binds the test holds."""
 
-    def __init__(self, config: Config, store: MemoryStore, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, config: Config, store: MemoryStore, nursery: trio.Nursery, machine: Machine | None = None
+    ) -> None:
         self.config = config
         self.store = store
         self.clock = VirtualClock()
+        self.machine = machine or Machine()
+        self.peers: Life | None = None
         self.node: TodokeNode = None  # type: ignore[assignment]
         self.engine: Engine = None  # type: ignore[assignment]
         self._nursery = nursery
@@ -253,6 +283,7 @@ class House:
     async def open(self) -> None:
         """Start a node on the store; the binds are not bound."""
         started = trio.Event()
+        peers = self.peers = self.machine.process()
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
 
@@ -262,12 +293,18 @@ class House:
                 with self._scope:
                     async with anyio.create_task_group() as group:
                         self.engine = Engine(
-                            self.config, self.store, self.clock, random.Random(1), lambda _: never_connects
+                            self.config,
+                            self.store,
+                            self.clock,
+                            random.Random(1),
+                            lambda _: never_connects,
+                            peers,
                         )
                         self.node = await self.engine.start(group)
                         started.set()
                         await trio.sleep_forever()
             finally:
+                self.machine.dead.add(peers.me)
                 self._stopped.set()
 
         self._nursery.start_soon(live)
@@ -313,9 +350,11 @@ class House:
         """One more bind, bound."""
         owner = self.carrier(carrier)
         if not all(isinstance(each, FakeBind) for each in owner.binds):
-            owner.binds = []
+            owner.binds, owner.receiving_only = [], []
+            owner._by_slot = {number: [] for number in range(1, owner.config.binds + 1)}
         bind = FakeBind(owner, f"{carrier}-{len(owner.binds) + 1}", window or owner.config.window)
         owner.binds.append(bind)
+        owner._by_slot[len(owner.binds)] = [bind]
         owner.on_bound(bind)
         return bind
 
@@ -367,7 +406,7 @@ class House:
 
     def left_over(self, carrier: str = "docomo") -> dict[str, Any]:
         """What of a carrier's keys should not be there once all is over and forgotten."""
-        lasting = ("q:", "rx:version", "epoch", "slot:", "turns", "concat:")
+        lasting = ("q:", "rx:version", "slot:", "lease:", "members", "alive:", "turns", "concat:")
         return {
             name: value
             for name, value in self.stored(carrier=carrier).items()

@@ -13,11 +13,10 @@ from todoke.bench.smsc_config import SmscConfig
 from todoke.bench.smsc_memory import MemorySmsc
 from todoke.engine.app import Engine
 from todoke.engine.config import CarrierConfig, Config
-from todoke.engine.errors import Fenced
 from todoke.engine.ledger.keys import PROCESS_EPOCH, CarrierKeys
 from todoke.engine.ledger.memory_store import MemoryStore
 from todoke.engine.messages import Report, Valid
-from todoke_tests_kit import APP, NUMBER, WALL_S, House, VirtualClock, first_error, node_config, run
+from todoke_tests_kit import APP, NUMBER, WALL_S, House, Machine, VirtualClock, node_config, run
 
 
 class Town:
@@ -30,6 +29,7 @@ class Town:
         self.store = store
         self.smscs = smscs
         self._nursery = nursery
+        self.machine = Machine()
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
         self._cursor: str | None = None
@@ -49,13 +49,15 @@ class Town:
             try:
                 with self._scope:
                     async with anyio.create_task_group() as group:
+                        peers = self.machine.process()
                         self.engine = Engine(
-                            self.config, self.store, VirtualClock(), random.Random(7), self.connector
+                            self.config, self.store, VirtualClock(), random.Random(7), self.connector, peers
                         )
                         self.node = await self.engine.start(group)
                         started.set()
                         await trio.sleep_forever()
             finally:
+                self.machine.dead.add(peers.me)
                 self._stopped.set()
 
         self._nursery.start_soon(live)
@@ -191,51 +193,6 @@ def test_unsent_answers_at_the_end_of_the_drain_are_counted() -> None:
         assert result.in_doubt == 3
 
     play(story, smsc=SmscConfig(lost_responses=1.0))
-
-
-def test_a_newer_engine_fences_the_older() -> None:
-    async def story(town: Town) -> None:
-        await trio.sleep(1)
-        newer = Town(town.config, town.store, town.smscs, town._nursery)
-        await newer.open()
-        assert newer.engine.epoch == town.engine.epoch + 1
-        await town.submit(*texts(300))
-        await trio.sleep(60)
-
-    with pytest.raises(ExceptionGroup) as caught:
-        play(story)
-    assert isinstance(first_error(caught.value), Fenced)
-
-
-def test_of_two_that_start_at_once_one_is_left() -> None:
-    """The slower of two must not undo the claims of the faster, newer one."""
-
-    async def main() -> list[str]:
-        store = MemoryStore(rng=random.Random(1), wall=lambda: WALL_S)
-        ends: list[str] = []
-
-        async def one() -> None:
-            engine = Engine(
-                node_config(), store, VirtualClock(), random.Random(1), lambda _: trio.sleep_forever
-            )  # type: ignore[arg-type,return-value]
-            try:
-                async with anyio.create_task_group() as group:
-                    await engine.start(group)
-                    await trio.sleep(1)
-                    ends.append(f"epoch {engine.epoch}")
-                    group.cancel_scope.cancel()
-            except (ExceptionGroup, Fenced) as error:
-                ends.append(type(first_error(error)).__name__)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(one)
-            nursery.start_soon(one)
-        contents = store.contents()
-        assert contents[CarrierKeys("docomo").epoch] == contents[PROCESS_EPOCH] == b"2"
-        return ends
-
-    ends = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert sorted(ends) == ["Fenced", "epoch 2"]
 
 
 def test_a_message_of_one_part_here_and_two_there_is_cut_by_the_rules_of_each() -> None:

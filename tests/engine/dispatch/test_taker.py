@@ -7,7 +7,6 @@ import random
 import pytest
 import trio
 import trio.lowlevel
-from todoke.engine.errors import Fenced
 from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger.keys import GROUP, PROCESS_EPOCH, CarrierKeys
 from todoke.engine.messages import Valid
@@ -222,19 +221,6 @@ def test_replies_lost_while_taking_leave_nothing_behind(seed: int) -> None:
         assert (await house.node.status())["queued"] == 0
 
     run(story, seed=seed)
-
-
-def test_an_older_process_stops_when_a_newer_one_has_begun() -> None:
-    async def story(house: House) -> None:
-        house.bind()
-        await house.settle()
-        await house.store.stage("newer").commit([("SET", KEYS.epoch, 99), ("SET", PROCESS_EPOCH, 99)])
-        await house.store.stage("newer").commit([("XADD", KEYS.lanes["normal"], "*", b"b", b"9-9")])
-        await house.later(20)
-
-    with pytest.raises(ExceptionGroup) as caught:
-        run(story)
-    assert isinstance(first_error(caught.value), Fenced)
 
 
 def test_after_a_crash_the_contract_s_second_is_waited_for() -> None:

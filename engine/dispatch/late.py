@@ -1,0 +1,154 @@
+"""Answers to what this process had to give up: facts, written down whoever decides now.
+
+A process that was stopped, or cut off from the store, finds its slots in other hands. The new holder has read
+the journals and holds what was granted and not answered for in doubt. An answer that comes to light now ends
+that doubt: it is written where the message stands today, so a copy that was not granted yet is not sent, and
+its message_id correlates from now on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ..clock import Clock
+from ..ledger import blocks
+from ..ledger.blocks import Extra
+from ..ledger.durable import DurableStage
+from ..ledger.events import Told, publish
+from ..ledger.keys import CarrierKeys
+from ..receipts.fields import DESTINATION_DIGITS, index_key
+from .outgoing import Token
+
+log = logging.getLogger("todoke.late")
+
+PLACES_MAX: Final = 16
+"""A message that moved on more often than this while its answer was away is not followed further."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+Answer = tuple[Token, int, int, bytes, int]
+
+
+class LateFacts:
+    """Writes facts of one account outside any turn. One call of `write` at a time."""
+
+    def __init__(
+        self, carrier: str, keys: CarrierKeys, stage: DurableStage, clock: Clock, *, epoch: int
+    ) -> None:
+        self._carrier = carrier
+        self._keys = keys
+        self._stage = stage
+        self._clock = clock
+        self._epoch = epoch
+        self.on_events: Callable[[str, int], None] = lambda app, n: None
+        self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
+        self.written = 0
+
+    async def write(self, facts: list[Answer]) -> list[Answer]:
+        """Write these down, as often as the store needs. Returns those whose message the new holder had not
+        decided on: it may still hold it for in doubt, and send a copy.
+        """
+        return [fact for fact in facts if fact[2] == 0 and await self._write_one(fact)]
+
+    async def _write_one(self, fact: Answer) -> bool:
+        (run, index, part), _, _, message_id, _ = fact
+        entry = run.entries[index]
+        if entry is None:
+            return False
+        raw = message_id.decode("latin-1")
+        while True:
+            place, fold, undecided = await self._find(run.block_id, index, part)
+            if fold is None:
+                log.info("%s: an answer came after its message was forgotten", self._carrier)
+                await self._stage.unwatch()
+                return False
+            block_id, position = place
+            if fold.sent.get((position, part)) == raw:
+                await self._stage.unwatch()
+                return undecided
+            withdrawn = place != (run.block_id, index)
+            commands, told = self._commands(fact, place, withdrawn)
+            replies = await self._stage.commit_surely(commands)
+            if replies is None:
+                continue
+            self.written += 1
+            if told is not None:
+                self.on_events(run.block.app, 1)
+            if message_id and (entry.extra is None or entry.extra.receipt):
+                self.on_orphans([index_key(message_id)])
+            log.info("%s: an answer came after its slot was lost; it is written down", self._carrier)
+            return undecided
+
+    async def _find(
+        self, block_id: str, index: int, part: int
+    ) -> tuple[tuple[str, int], blocks.Progress | None, bool]:
+        """Where the message stands: the last place whose copy is not granted yet, or else where it was.
+
+        Also that place's journal (watched), None if the block is gone; and whether nobody has decided yet.
+        """
+        first = await self._journal(block_id)
+        place, fold = (block_id, index), first
+        for _ in range(PLACES_MAX):
+            if fold is None:
+                break
+            end = fold.ended.get(place[1])
+            if end is None:
+                if place == (block_id, index):
+                    return place, first, True
+                waiting = fold.grant <= place[1] and (place[1], part) not in fold.sent
+                return (place, fold, False) if waiting else ((block_id, index), first, False)
+            if end[0] != blocks.MOVED:
+                break
+            carrier, next_block, next_index = blocks.split_message_id(end[2])
+            if carrier != self._carrier:
+                break
+            place = (next_block, next_index)
+            fold = await self._journal(next_block)
+        return (block_id, index), first, False
+
+    async def _journal(self, block_id: str) -> blocks.Progress | None:
+        key = self._keys.journal(block_id)
+        there, records = await self._stage.read_surely(
+            [("EXISTS", self._keys.block(block_id)), ("LRANGE", key, 0, -1)], (key,)
+        )
+        return blocks.fold(records) if there else None
+
+    def _commands(
+        self, fact: Answer, place: tuple[str, int], withdrawn: bool
+    ) -> tuple[list[tuple[Any, ...]], Told | None]:
+        (run, index, part), _, _, message_id, _ = fact
+        entry = run.entries[index]
+        assert entry is not None
+        block_id, position = place
+        now_ms = int(self._clock.wall() * 1000)
+        extra = entry.extra or Extra()
+        mid = blocks.message_id(self._carrier, run.block_id, index, entry)
+        record = blocks.Record(
+            blocks.FORMAT, self._epoch, -1, [position], [part], [message_id.decode("latin-1")]
+        )
+        commands: list[tuple[Any, ...]] = [
+            ("RPUSHX", self._keys.journal(block_id), blocks.encode(record))
+        ]
+        if not withdrawn and extra.message_id:
+            carrier, origin_block, origin_index = blocks.split_message_id(extra.message_id)
+            also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{run.block_id}.{index}")
+            known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
+            commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
+        if message_id and extra.receipt:
+            origin = (
+                *(block_id, position, part, entry.parts, run.block.app, entry.ref),
+                *(entry.to[-DESTINATION_DIGITS:], mid, True),
+            )
+            value = b"0" + (now_ms // 1000).to_bytes(4, "big") + _encode(origin)
+            commands.append(("HSET", self._keys.receipts, index_key(message_id), value))
+        told: Told | None = None
+        if withdrawn and entry.parts == 1 and not extra.receipt:
+            told = Told(
+                "report", mid, entry.ref, "sent", self._carrier, 1, 0, True, None, now_ms
+            )  # fmt: skip
+            commands += publish(run.block.app, [told])
+        return commands, told

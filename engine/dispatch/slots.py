@@ -1,0 +1,264 @@
+"""The slots of one carrier account: which of its binds this process may hold, and until when.
+
+An account has as many slots as binds. A slot is held by lease: `{c}:lease:N` lives only as long as its holder
+renews it, and `{c}:slot:N` names the holder for good, until another writes its own name there. That second
+key is the fence: whoever writes a decision does so in one step with the question whether it still holds
+(`Stage.commit_if`). Leases run on the store's clock, what may be written to a socket on this process's own
+monotonic clock, which is asked before the renewal is sent: so it ends earlier.
+
+Processes that serve the same account share its slots evenly; what is left over stays with who has it. Who has
+more than its share gives a slot up when that is idle. A slot whose holder died on this machine is taken at once, any other when
+its lease has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import anyio
+
+from ..bell import Bell
+from ..clock import Clock
+from ..ledger.keys import CarrierKeys
+from ..ledger.port import OutcomeUnknown, Stage, StoreError
+from ..peers import Peers
+
+log = logging.getLogger("todoke.slots")
+
+MARGIN_S: Final = 1.5
+"""Nothing is written to a socket this long before a lease ends: what is written takes time to leave."""
+RENEWALS_PER_LEASE: Final = 4
+ASK_AGAIN_S: Final = 0.5
+"""After the store did not answer."""
+AFTER_LEASE_S: Final = 0.05
+"""A foreign lease is looked at again this long after its end."""
+NEVER: Final = float("-inf")
+
+
+class Slots:
+    """Takes, keeps and gives up the slots of one account. `run()` is its one task."""
+
+    def __init__(
+        self,
+        keys: CarrierKeys,
+        stage: Stage,
+        clock: Clock,
+        peers: Peers,
+        *,
+        number: int,
+        lease_s: float,
+        epoch: int,
+    ) -> None:
+        """`number` of slots of the account; `epoch` of this process, a larger one for a younger process."""
+        self._keys = keys
+        self._stage = stage
+        self._clock = clock
+        self._peers = peers
+        self._numbers = range(1, number + 1)
+        self._lease_s = lease_s
+        self._epoch = epoch
+        self._taken = 0
+        self._claims: dict[int, bytes] = {}
+        self._lock = anyio.Lock()
+        self._leaving = False
+        self.bell = Bell()
+        self.until = NEVER
+        """Monotonic moment from which nothing may be written to a socket."""
+        self.alone = True
+        """No other living process serves this account."""
+        self.giving_up: set[int] = set()
+        self.on_gained: Callable[[list[int], bool], None] = lambda numbers, foreign: None
+        """Slots were taken; whether any of them had a holder before."""
+        self.on_lost: Callable[[list[int]], None] = lambda numbers: None
+        """Another process has taken these."""
+        self.on_give_up: Callable[[int], None] = lambda number: None
+        """More than our share: call `release` when nothing is in hand under this slot any more."""
+        self.on_renewed: Callable[[], None] = lambda: None
+
+    @property
+    def held(self) -> list[int]:
+        """The slots of this process, as far as it knows."""
+        return sorted(self._claims)
+
+    @property
+    def holds(self) -> Mapping[bytes, bytes]:
+        """The fence: what the store must say for this process to decide anything."""
+        return {self._keys.slot(number): claim for number, claim in self._claims.items()}
+
+    async def run(self) -> None:
+        """Renew and take, until cancelled."""
+        while True:
+            try:
+                pause_s = await self.turn()
+            except StoreError as error:
+                log.debug("%s: leases wait for the message store: %s", self._keys.name, error)
+                pause_s = ASK_AGAIN_S
+            await self.bell.wait(pause_s)
+
+    async def turn(self) -> float:
+        """One look at all slots. Returns when to look again, in seconds. Raises StoreError."""
+        async with self._lock:
+            return self._lease_s if self._leaving else await self._look()
+
+    async def _look(self) -> float:
+        asked_at = self._clock.monotonic()
+        commands: list[tuple[Any, ...]] = [("HGETALL", self._keys.members)]
+        for number in self._numbers:
+            commands.append(("GET", self._keys.slot(number)))
+            commands.append(("GET", self._keys.lease(number)))
+            commands.append(("PTTL", self._keys.lease(number)))
+        replies = await self._stage.read(commands)
+        names = {number: replies[3 * number - 2] for number in self._numbers}
+        leases = {number: replies[3 * number - 1] for number in self._numbers}
+        left_ms = [replies[3 * number] for number in self._numbers if number not in self._claims]
+        self._notice_lost(names)
+        if not await self._renew(asked_at):
+            return 0.0
+        others = await self._others(replies[0])
+        holders = Counter(lease.decode("utf-8", "replace") for lease in leases.values() if lease is not None)
+        wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
+        free = [
+            number
+            for number in self._numbers
+            if number not in self._claims and self._is_free(leases[number])
+        ]
+        if wanted and free:
+            await self._take(free[:wanted])
+        if excess and len(free) < excess:
+            for number in self.held[-excess:]:
+                if number not in self.giving_up:
+                    self.giving_up.add(number)
+                    self.on_give_up(number)
+        else:
+            self.giving_up.clear()
+        pause_s = self._lease_s / RENEWALS_PER_LEASE
+        if wanted and left_ms:
+            pause_s = min([pause_s, *(max(0, left) / 1000 + AFTER_LEASE_S for left in left_ms)])
+        return pause_s
+
+    def _is_free(self, lease: bytes | None) -> bool:
+        return lease is None or self._peers.is_gone(lease.decode("utf-8", "replace"))
+
+    def _notice_lost(self, names: dict[int, bytes | None]) -> None:
+        lost = [number for number, claim in self._claims.items() if names[number] != claim]
+        if lost:
+            for number in lost:
+                del self._claims[number]
+                self.giving_up.discard(number)
+            log.warning("%s: slots %s are another process's now", self._keys.name, lost)
+            self.on_lost(lost)
+
+    async def _renew(self, asked_at: float) -> bool:
+        """Prolong what is held. False: a slot was lost, or the outcome is not known; look again."""
+        ttl_ms = int(self._lease_s * 1000)
+        me = self._peers.me
+        commands: list[tuple[Any, ...]] = [
+            ("HSET", self._keys.members, self._epoch, me),
+            ("SET", self._keys.alive(self._epoch), me, "PX", ttl_ms),
+        ]
+        commands += [("SET", self._keys.lease(number), me, "PX", ttl_ms) for number in self._claims]
+        try:
+            if self._claims:
+                done = await self._stage.commit_if(self.holds, commands)
+            else:
+                done = await self._stage.commit(commands)
+        except OutcomeUnknown:
+            return False  # prolonged or not: asked again at once
+        if done is None:
+            return False
+        if self._claims:
+            self.until = asked_at + self._lease_s - MARGIN_S
+            self.on_renewed()
+        return True
+
+    async def _others(self, members: list[bytes]) -> list[str]:
+        """The living processes besides this one that serve the account."""
+        others = {
+            int(epoch): identity.decode("utf-8", "replace")
+            for epoch, identity in zip(members[::2], members[1::2], strict=True)
+            if int(epoch) != self._epoch
+        }
+        living: list[str] = []
+        if others:
+            replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in others])
+            gone: list[int] = []
+            for (epoch, identity), there in zip(others.items(), replies, strict=True):
+                if there and not self._peers.is_gone(identity):
+                    living.append(identity)
+                else:
+                    gone.append(epoch)
+            if gone:
+                await self._stage.commit([("HDEL", self._keys.members, *gone)])
+        self.alone = not living
+        return living
+
+    async def _take(self, numbers: list[int]) -> None:
+        """Write our name on slots that nobody holds. Raises StoreError."""
+        asked_at = self._clock.monotonic()
+        keys = self._keys
+        watched = [key for number in numbers for key in (keys.slot(number), keys.lease(number))]
+        found = await self._stage.read([("GET", key) for key in watched], watched)
+        if not all(self._is_free(lease) for lease in found[1::2]):
+            await self._stage.unwatch()
+            self.bell.ring()
+            return
+        self._taken += 1
+        claim = b"%x.%x" % (self._epoch, self._taken)
+        ttl_ms = int(self._lease_s * 1000)
+        commands: list[tuple[Any, ...]] = []
+        for number in numbers:
+            commands.append(("SET", keys.slot(number), claim))
+            commands.append(("SET", keys.lease(number), self._peers.me, "PX", ttl_ms))
+        try:
+            done = await self._stage.commit(commands)
+        except OutcomeUnknown:
+            (name,) = await self._stage.read([("GET", keys.slot(numbers[0]))])
+            done = [] if name == claim else None
+        if done is None:
+            self.bell.ring()
+            return
+        first = not self._claims
+        for number in numbers:
+            self._claims[number] = claim
+        until = asked_at + self._lease_s - MARGIN_S
+        self.until = until if first else min(self.until, until)
+        log.info("%s: holding slots %s", keys.name, self.held)
+        self.on_gained(numbers, any(name is not None for name in found[::2]))
+
+    async def release(self, *numbers: int) -> None:
+        """Give slots back: whoever wants them need not wait. Raises StoreError."""
+        async with self._lock:
+            await self._release(numbers)
+
+    async def _release(self, numbers: Iterable[int]) -> None:
+        held = {number: self._claims[number] for number in numbers if number in self._claims}
+        if not held:
+            return
+        holds = {self._keys.slot(number): claim for number, claim in held.items()}
+        await self._stage.commit_if(holds, [("DEL", *(self._keys.lease(number) for number in held))])
+        for number in held:
+            self._claims.pop(number, None)
+            self.giving_up.discard(number)
+
+    async def leave(self) -> None:
+        """The last thing of a clean stop. Raises StoreError."""
+        async with self._lock:
+            self._leaving = True
+            await self._release(self.held)
+            await self._stage.commit(
+                [("HDEL", self._keys.members, self._epoch), ("DEL", self._keys.alive(self._epoch))]
+            )
+
+
+def share(slots: int, mine: int, others: list[int]) -> tuple[int, int]:
+    """How many more slots a process wants if they are free, and how many it has too many.
+
+    `mine` and `others` are held now. Everybody gets an even part first; what is left over stays where it is.
+    """
+    even, rest = divmod(slots, len(others) + 1)
+    needy = any(count < even for count in others)
+    most = even + (1 if rest and not needy else 0)
+    return max(0, most - mine), max(0, mine - most)

@@ -1,0 +1,265 @@
+"""Several processes on one account: who holds its slots, and what becomes of the work of one that is gone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from todoke.engine.config import Config
+from todoke.engine.dispatch.slots import share
+from todoke.engine.ledger.memory_store import MemoryStore
+from todoke.engine.ledger.port import Command, StoreUnavailable
+from todoke_tests_kit import WALL_S, FakeBind, House, Machine, node_config
+
+LEASE_S = 10.0
+
+
+class Cable:
+    """One process's way to the store, which can be unplugged."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.unplugged = False
+
+    def stage(self, name: str) -> CableStage:
+        return CableStage(self, self._store.stage(name))
+
+    async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
+        self.look()
+        return await self._store.wait(streams, timeout_s)
+
+    def look(self) -> None:
+        if self.unplugged:
+            raise StoreUnavailable("unplugged")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class CableStage:
+    def __init__(self, cable: Cable, stage: Any) -> None:
+        self._cable = cable
+        self._stage = stage
+
+    async def ready(self) -> None:
+        await self._stage.ready()
+
+    async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
+        self._cable.look()
+        return list(await self._stage.read(commands, watch))
+
+    async def commit(self, commands: Sequence[Command]) -> Any:
+        self._cable.look()
+        return await self._stage.commit(commands)
+
+    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> Any:
+        self._cable.look()
+        return await self._stage.commit_if(holds, commands)
+
+    async def unwatch(self) -> None:
+        await self._stage.unwatch()
+
+
+Tale = Callable[[House, House], Awaitable[None]]
+
+
+def play(tale: Tale, *, one_machine: bool = False, **settings: Any) -> None:
+    """Two processes on one store; the first is open when the tale begins, the second is not."""
+    config: Config = node_config({"lease_s": LEASE_S, "window": 4, **settings})
+
+    async def main() -> None:
+        store = MemoryStore(rng=random.Random(1), wall=lambda: WALL_S + trio.current_time())
+        machine = Machine()
+        async with trio.open_nursery() as nursery:
+            houses = [
+                House(config, Cable(store), nursery, machine if one_machine else Machine())  # type: ignore[arg-type]
+                for _ in range(2)
+            ]
+            await houses[0].open()
+            await tale(houses[0], houses[1])
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def held(house: House) -> list[int]:
+    return list(house.carrier().slots.held)
+
+
+def sent(*binds: FakeBind) -> list[str]:
+    return sorted(each.text for bind in binds for each in bind.seen)
+
+
+@pytest.mark.parametrize(
+    ("slots", "mine", "others", "wanted", "excess"),
+    [
+        (3, 0, [], 3, 0),
+        (3, 3, [], 0, 0),
+        (3, 3, [0], 0, 2),  # somebody has less than an even part: one at least, and the odd one may follow
+        (3, 2, [1], 0, 0),
+        (3, 1, [2], 1, 0),
+        (3, 1, [1], 1, 0),
+        (1, 1, [0], 0, 0),  # the only slot stays where it is
+        (1, 0, [1], 1, 0),
+        (4, 2, [2, 0], 0, 1),
+        (4, 2, [1, 1], 0, 0),
+        (4, 0, [2, 2], 2, 0),
+        (2, 1, [0, 1], 0, 0),  # more processes than slots
+    ],
+)
+def test_an_even_part(slots: int, mine: int, others: list[int], wanted: int, excess: int) -> None:
+    assert share(slots, mine, others) == (wanted, excess)
+
+
+def test_slots_are_shared_evenly_and_the_odd_one_stays() -> None:
+    async def tale(first: House, second: House) -> None:
+        assert held(first) == [1, 2, 3]
+        await second.open()
+        await first.later(2 * LEASE_S)
+        assert sorted(held(first) + held(second)) == [1, 2, 3]
+        assert {len(held(first)), len(held(second))} == {1, 2}
+        for house in (first, second):
+            assert house.carrier().outgoing.pacer.rate == 100 * len(held(house))
+        await second.drain()
+        await first.later(LEASE_S)
+        assert held(first) == [1, 2, 3]
+        assert first.carrier().outgoing.pacer.rate == 300
+
+    play(tale, binds=3, rate=300)
+
+
+def test_a_process_without_a_slot_stands_by_and_sends_nothing() -> None:
+    async def tale(first: House, second: House) -> None:
+        await second.open()
+        other = second.bind()
+        await first.later(3 * LEASE_S)
+        assert (held(first), held(second)) == ([1], [])
+        await second.accept("from the second")
+        await first.later(1)
+        assert sent(other) == []
+        mine = first.bind()
+        await first.later(6)
+        assert sent(mine) == ["from the second"]
+
+    play(tale)
+
+
+@pytest.mark.parametrize(("one_machine", "within_s"), [(True, LEASE_S / 4 + 0.1), (False, LEASE_S + 1.0)])
+def test_the_work_of_a_killed_process_goes_on(one_machine: bool, within_s: float) -> None:
+    """On one machine it is known to be dead; from elsewhere only its lease tells."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        await first.accept("a", "b", "c", "d", "e", "f")
+        await second.open()
+        other = second.bind(window=8)
+        await first.later(1)
+        assert sent(mine) == ["a", "b"]
+        await first.kill()
+        died_at = trio.current_time()
+        while not other.seen:
+            await trio.sleep(0.05)
+        assert trio.current_time() - died_at <= within_s
+        await second.later(60)
+        assert set(sent(mine, other)) == {"a", "b", "c", "d", "e", "f"}
+        doubled = [text for text in sent(mine, other) if sent(mine, other).count(text) > 1]
+        assert set(doubled) == {"a", "b"}  # in doubt, and held for so long
+
+    play(tale, one_machine=one_machine)
+
+
+def test_a_process_cut_off_stops_in_time_and_its_late_answers_count() -> None:
+    """Cut off from the store it may not send past its lease; what it heard meanwhile is true all the same."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        mids = await first.accept("a", "b", "c")
+        await second.open()
+        other = second.bind(window=8)
+        await first.later(1)
+        first.store.unplugged = True  # type: ignore[attr-defined]
+        cut_at = trio.current_time()
+        mine.answer("A1")
+        await first.later(LEASE_S + 3)
+        assert held(second) == [1]
+        assert all(each.at < cut_at + LEASE_S - 1.5 for each in mine.seen)
+        assert "a" not in sent(other)  # held: it may be on its way
+        first.store.unplugged = False  # type: ignore[attr-defined]
+        await first.later(5)
+        assert held(first) == []
+        await first.later(120)
+        assert sent(mine, other).count("a") == 1
+        assert sent(mine, other).count("b") == 2  # nobody ever answered for it
+        other.receipt("A1")
+        await second.later(1)
+        assert (await second.query(mids[0]))["state"] == "delivered"
+
+    play(tale)
+
+
+def test_a_process_that_lost_its_slot_decides_nothing() -> None:
+    """A refusal that it hears is no reason to tell the app anything: another has the message now."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        await first.accept("a")
+        await second.open()
+        other = second.bind(window=8)
+        await first.later(1)
+        first.store.unplugged = True  # type: ignore[attr-defined]
+        await first.later(LEASE_S + 3)
+        mine.answer(0x0B)
+        await first.later(1)
+        first.store.unplugged = False  # type: ignore[attr-defined]
+        await first.later(60)
+        assert sent(other) == ["a"]
+        assert await first.told() == []
+
+    play(tale)
+
+
+def test_after_a_partition_without_a_rival_the_process_goes_on_as_if_nothing_had_been() -> None:
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        await first.accept("a", "b", "c", "d")
+        first.store.unplugged = True  # type: ignore[attr-defined]
+        mine.answer("A1", "A2")
+        await first.later(5 * LEASE_S)
+        first.store.unplugged = False  # type: ignore[attr-defined]
+        await first.later(3)
+        mine.answer(*(f"B{place}" for place in range(len(mine.waiting))))
+        await first.later(3)
+        assert sent(mine) == ["a", "b", "c", "d"]
+        assert first.grants() == 0
+
+    play(tale)
+
+
+def test_many_processes_come_and_go_and_every_slot_has_one_holder() -> None:
+    async def tale(first: House, second: House) -> None:
+        rng = random.Random(5)
+        up = {0}
+        houses = [first, second]
+        for _ in range(40):
+            place = rng.randrange(2)
+            if place in up:
+                await (houses[place].kill() if rng.random() < 0.5 else houses[place].drain())
+                up.discard(place)
+            else:
+                await houses[place].open()
+                up.add(place)
+            await trio.sleep(rng.random() * 2 * LEASE_S)
+            everybody = [number for each in up for number in held(houses[each])]
+            assert len(everybody) == len(set(everybody))
+        if not up:
+            await first.open()
+            up.add(0)
+        await trio.sleep(3 * LEASE_S)
+        everybody = [number for each in up for number in held(houses[each])]
+        assert sorted(everybody) == [1, 2, 3, 4, 5]
+
+    play(tale, binds=5)
