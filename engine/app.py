@@ -78,6 +78,7 @@ class Engine:
 
     async def start(self, group: TaskGroup) -> TodokeNode:
         """Take the next epoch, make everything, start its tasks. Raises StoreError."""
+        self._counting = self._store.stage("queued")
         stage = self._store.stage("start")
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
@@ -104,6 +105,7 @@ class Engine:
             self.carriers[config.name] = carrier
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
             carrier.late.on_events = self._told
+            carrier.on_looked = self._looked
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -116,7 +118,9 @@ class Engine:
             direct={name: carrier.taker for name, carrier in self.carriers.items()},
         )
         accept.on_scheduled = self._scheduled
-        accept.queued_messages = await self._queued(carrier_keys)
+        self._accept = accept
+        self._carrier_keys = carrier_keys
+        accept.queued_messages = await self._queued()
         for carrier in self.carriers.values():
             carrier.recorder.on_closed = partial(_closed, accept)
         rules = {name: _rules(carrier) for name, carrier in self.carriers.items()}
@@ -137,12 +141,19 @@ class Engine:
         group.start_soon(accept.run)
         return node
 
-    async def _queued(self, carriers: dict[str, CarrierKeys]) -> int:
-        reading = self._store.stage("queued")
-        values = await reading.read(
-            [("GET", key) for keys in carriers.values() for key in keys.queued.values()]
+    async def _queued(self) -> int:
+        values = await self._counting.read(
+            [("GET", key) for keys in self._carrier_keys.values() for key in keys.queued.values()]
         )
         return sum(int(value or 0) for value in values)
+
+    async def _looked(self) -> None:
+        """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
+        shared = any(not carrier.slots.alone for carrier in self.carriers.values())
+        if shared:
+            self._accept.queued_messages = await self._queued()
+        for feed in self.feeds.values():
+            await feed.look(shared)
 
     def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
         self.carriers[carrier].made(block, payloads)

@@ -21,6 +21,8 @@ STREAM_ID_MAX: Final = (1 << 64) - 1
 COUNTED_AT_ONCE_MAX: Final = 200
 """Entries read at once to count what an acknowledgement covers that was handed out by an earlier process."""
 ACK_PAUSE_S: Final = 0.2
+SHARED_LOOK_S: Final = 0.2
+"""How long a subscriber waits for events that another process wrote, at most."""
 
 Order = tuple[tuple[int, int], int]
 """A cursor as it compares: entry, and place in it."""
@@ -47,6 +49,8 @@ class Feed:
         self._handed_from: Order = BEGINNING
         self._handed_to: Order = BEGINNING
         self.unacknowledged = 0
+        self.shared = False
+        """Other processes may write events too: they are looked for now and then."""
 
     async def load(self) -> None:
         """At the start: where the app is. Raises StoreError."""
@@ -60,6 +64,17 @@ class Feed:
         self.unacknowledged += count
         self._news.set()
         self._news = anyio.Event()
+
+    async def look(self, shared: bool) -> None:
+        """Now and then: whether other processes are alive, and if so how many events wait. Raises
+        StoreError.
+        """
+        changed, self.shared = shared != self.shared, shared
+        if shared:
+            (count,) = await self._reading.read([("GET", self._keys.events_n)])
+            self.unacknowledged = int(count or 0)
+        if changed:
+            self.told(0)
 
     async def events(self, after: str | None) -> list[StoredEvent]:
         """Events after a cursor (None: after the acknowledged one); waits until there is one.
@@ -75,7 +90,8 @@ class Feed:
                 raise NodeUnavailable(str(error)) from error
             if found:
                 return found
-            await news.wait()
+            with anyio.move_on_after(SHARED_LOOK_S if self.shared else float("inf")):
+                await news.wait()
 
     async def _read(self, after: str | None) -> list[StoredEvent]:
         start, begin = "-", BEGINNING

@@ -134,7 +134,9 @@ class TodokeNode:
         run = carrier.find(standing.block_id) if carrier is not None else None
         gone = standing.state in ("submitted", "in_doubt")
         # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
-        if carrier is None or standing.final or standing.sent_parts or (gone and run is None):
+        # What another process has in hand is that one's to stop.
+        elsewhere = carrier is not None and run is None and standing.begun and not carrier.slots.alone
+        if carrier is None or standing.final or standing.sent_parts or (gone and run is None) or elsewhere:
             await stage.unwatch()
             return {**answer, "cancelled": False}
         if run is None:

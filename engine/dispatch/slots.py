@@ -77,6 +77,7 @@ class Slots:
         self.on_give_up: Callable[[int], None] = lambda number: None
         """More than our share: call `release` when nothing is in hand under this slot any more."""
         self.on_renewed: Callable[[], None] = lambda: None
+        """The store knows that this process is alive; `until` may have moved on."""
 
     @property
     def held(self) -> list[int]:
@@ -171,7 +172,7 @@ class Slots:
             return False
         if self._claims:
             self.until = asked_at + self._lease_s - MARGIN_S
-            self.on_renewed()
+        self.on_renewed()
         return True
 
     async def _others(self, members: list[bytes]) -> list[str]:

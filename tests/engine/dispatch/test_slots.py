@@ -239,6 +239,45 @@ def test_after_a_partition_without_a_rival_the_process_goes_on_as_if_nothing_had
     play(tale)
 
 
+def test_an_app_hears_at_one_process_what_another_sends() -> None:
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind()
+        await second.open()
+        await second.later(LEASE_S)
+        (mid,) = await second.accept("a")
+        heard: list[Any] = []
+
+        async def listen() -> None:
+            heard.extend(await second.node.events("default", None))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await first.later(6)
+            mine.answer("A1")
+            await first.later(0.1)
+            mine.receipt("A1")
+        assert [(event.message_id, event.state) for _, event in heard] == [(mid, "delivered")]
+        assert (await second.node.status())["queued"] == 0
+
+    play(tale)
+
+
+def test_what_another_process_has_in_hand_is_not_cancelled_here() -> None:
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=1)
+        mids = await first.accept("a", "b", "c", "d")
+        await second.open()
+        await second.later(LEASE_S)
+        answer = await second.node.cancel("default", mids[3])
+        assert answer["cancelled"] is False
+        for number in range(4):
+            mine.answer(f"A{number}")
+            await first.later(0.1)
+        assert sent(mine) == ["a", "b", "c", "d"]
+
+    play(tale)
+
+
 def test_many_processes_come_and_go_and_every_slot_has_one_holder() -> None:
     async def tale(first: House, second: House) -> None:
         rng = random.Random(5)
