@@ -257,6 +257,7 @@ def test_an_app_hears_at_one_process_what_another_sends() -> None:
             await first.later(0.1)
             mine.receipt("A1")
         assert [(event.message_id, event.state) for _, event in heard] == [(mid, "delivered")]
+        await first.later(LEASE_S)
         assert (await second.node.status())["queued"] == 0
 
     play(tale)
