@@ -163,10 +163,12 @@ def _network_error(value: bytes) -> tuple[int, int] | None:
 
 
 def canonical_id(raw: str) -> str:
-    """The one form an id is stored under: case folded, leading zeros stripped; "0" if nothing is left."""
+    """The one form an id is stored under: case folded, without white space around it and leading zeros; "0" if
+    nothing is left. The form of a form is itself.
+    """
     if raw.isdigit() and raw[0] != "0":
         return raw
-    return raw.strip(" \t\r\n\0").casefold().lstrip("0") or "0"
+    return raw.rstrip(" \t\r\n\0").lstrip("0 \t\r\n\0").casefold() or "0"
 
 
 def id_variants(raw: str) -> list[str]:
