@@ -315,8 +315,11 @@ class Session:
         return config.pdu_octets_max_unbound if self.state is State.OPEN else config.pdu_octets_max
 
     def receive_eof(self, now: float) -> None:
-        """The peer closed its side. Then drain `events`."""
-        self._close(CloseReason.EOF, "")
+        """The peer closed its side; to our unbind, that is answer enough. Then drain `events`."""
+        if self.state is State.UNBINDING and self._peer_unbind_sequence is None:
+            self._close(CloseReason.UNBOUND, "closed without unbind_resp")
+        else:
+            self._close(CloseReason.EOF, "")
 
     def connection_lost(self, reason: CloseReason, detail: str = "") -> None:
         """The connection failed, or the caller gives it up. Then drain `events`."""

@@ -650,6 +650,19 @@ def test_both_unbind_at_once(talk: Any, wire: Any) -> None:
     assert t.receive(wire.pdu(c.UNBIND_RESP, ours))[-1].reason is CloseReason.UNBOUND
 
 
+def test_an_unbind_may_be_answered_by_closing(talk: Any, wire: Any) -> None:
+    t = talk().bound()
+    t.session.unbind(t.now)
+    t.session.receive_eof(t.now)
+    assert t.session.events() == [Closed(CloseReason.UNBOUND, "closed without unbind_resp", [], [])]
+    # The end of a peer that has not waited for the answer to its own unbind is still an end nobody asked for.
+    t = talk().bound()
+    t.submit("a")
+    t.receive(wire.pdu(c.UNBIND, 50))
+    t.session.receive_eof(t.now)
+    assert t.session.events()[-1] == Closed(CloseReason.EOF, "", ["a"], [])
+
+
 def test_the_end_tells_what_was_sent_from_what_was_not(talk: Any, wire: Any) -> None:
     t = talk().bound()
     t.submit("sent")
