@@ -175,7 +175,10 @@ def deliver(short_message: bytes, tlvs: list[tuple[int, bytes]] | None = None, *
         "destination_addr": b"0032069000",
         "esm_class": 4,
     }
-    return pdu.encode(pdu.DeliverSm(**values | fields, short_message=short_message, tlvs=tlvs or []), 9)
+    frame = pdu.encode(pdu.DeliverSm(**values | fields, short_message=short_message), 9)
+    # As SMSCs do it, and not as the encoder would: message_payload may stand beside short_message.
+    frame += pdu.encode_tlvs(tlvs or [])
+    return len(frame).to_bytes(4, "big") + frame[4:]
 
 
 def same_receipt(frame: bytes) -> bool:
