@@ -542,6 +542,7 @@ class Session:
             self._out = [frame for command_id, _, _, frame in frames if command_id not in _WINDOWED]
             self._unsent_first = None
         self._closed = True
+        self._peer_unbind_sequence = None
         if self.state is not State.UNBOUND:
             self._enter(State.CLOSED)
         self._events.append(Closed(reason, detail, doubt, unsent))
