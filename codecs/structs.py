@@ -312,6 +312,10 @@ class QuerySm(Pdu):
     source_addr_npi: int = 0
     source_addr: bytes = b""
 
+    def __repr__(self) -> str:
+        """Without the address."""
+        return f"QuerySm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
+
 
 class QuerySmResp(Pdu):
     """4.8.2"""
