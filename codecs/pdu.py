@@ -404,7 +404,10 @@ class _Reader:
         if flag == 1:
             return DestAddress(*self.address())
         if flag == 2:
-            return DestAddress(dl_name=self.string(21, "dl_name", c.ESME_RINVDLNAME))
+            name = self.string(21, "dl_name", c.ESME_RINVDLNAME)
+            if not name:
+                raise self.fail("dl_name", "1 to 20 octets", c.ESME_RINVDLNAME)
+            return DestAddress(dl_name=name)
         raise self.fail("dest_flag", "must be 1 or 2", c.ESME_RINVDESTFLAG)
 
     def unsuccessful(self) -> UnsuccessSme:

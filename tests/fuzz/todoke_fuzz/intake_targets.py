@@ -118,7 +118,7 @@ def submission(found: Submission, spelling: Spelling) -> None:
         taken(one)
     agree(found.messages)
     if not found.refused and not refused:
-        body = {"op": "submit", "messages": found.messages, "id": found.id}
+        body = {"op": "submit", "messages": found.messages} | ({} if found.id is UNSET else {"id": found.id})
         _other_spelling(found, body, spelling)
 
 

@@ -64,7 +64,7 @@ def _pdus() -> list[bytes]:
         esm_class=0x40,
         short_message=udh.concat8(7, 2, 1) + "日本".encode("utf-16-be"),
     )
-    made: list[pdu.Pdu] = [kind() for kind in pdu.PDUS.values()]
+    made: list[pdu.Pdu] = [kind() for kind in pdu.PDUS.values() if kind is not pdu.SubmitMulti]
     made += [
         pdu.BindTransceiver(
             system_id=b"todoke", password=b"secret", system_type=b"X", address_range=b"^8190"
