@@ -13,7 +13,7 @@ import todoke_tests_pdus as pdus
 import todoke_tests_tshark_fields as tshark_fields
 from hypothesis import HealthCheck, Phase, given, settings
 from todoke.codecs import constants as c
-from todoke.codecs import gsm7, pdu, segment, udh
+from todoke.codecs import pdu, udh
 from todoke.codecs.fields import LAYOUTS, TLVS
 from todoke_tests_capture import Segment, Shown, ShownPdu
 
@@ -79,8 +79,8 @@ def readable(message: pdu.Pdu, number: int) -> pdu.Pdu:
         payload |= tag == c.TAG_MESSAGE_PAYLOAD
         kept.append((tag, value))
     message = msgspec.structs.replace(message, tlvs=kept)
-    if isinstance(message, pdu.SubmitSm | pdu.DeliverSm) and message.esm_class & c.ESM_CLASS_UDHI:
-        if message.short_message:
+    if isinstance(message, pdu.SubmitSm | pdu.DeliverSm) and message.short_message:
+        if message.esm_class & c.ESM_CLASS_UDHI:
             user_data = udh.concat16(number, 1, 1) + message.short_message[7:]
             message = msgspec.structs.replace(message, short_message=user_data)
     return message

@@ -150,7 +150,7 @@ def _moment(value: str) -> str:
 
 
 def _duration(value: str) -> str | None:
-    """A relative time in seconds, as tshark prints it; None with years or months, whose length is not said."""
+    """A relative time in seconds, as tshark prints it; None with years or months: how long is a month?"""
     years, months, days, hours, minutes, seconds = (int(value[at : at + 2]) for at in range(0, 12, 2))
     if years or months:
         return None
@@ -238,8 +238,8 @@ def names_of_ours() -> dict[str, set[str]]:
 # --- what tshark does not show -----------------------------------------------------------------------------
 
 WITHOUT_TLVS: Final = {
-    c.BIND_RECEIVER, c.BIND_TRANSMITTER, c.BIND_TRANSCEIVER, c.OUTBIND, c.QUERY_SM, c.QUERY_SM_RESP, c.CANCEL_SM,
-    c.UNBIND, c.UNBIND_RESP, c.ENQUIRE_LINK, c.ENQUIRE_LINK_RESP, c.GENERIC_NACK, c.CANCEL_SM_RESP,
+    c.BIND_RECEIVER, c.BIND_TRANSMITTER, c.BIND_TRANSCEIVER, c.OUTBIND, c.QUERY_SM, c.QUERY_SM_RESP,
+    c.CANCEL_SM, c.UNBIND, c.UNBIND_RESP, c.ENQUIRE_LINK, c.ENQUIRE_LINK_RESP, c.GENERIC_NACK, c.CANCEL_SM_RESP,
     c.REPLACE_SM_RESP,
 }  # fmt: skip
 """SMPP 3.4 gives these no optional parameters; tshark does not look for any."""
