@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
-from todoke.codecs import pdu
+from todoke.codecs import pdu, receipt
 from todoke.codecs.errors import CodecError, PduError
 from todoke.codecs.fast import SubmitTemplate, delivered_id, receipt_of, submit_of
 from todoke.codecs.framing import split
@@ -189,6 +189,9 @@ def same_receipt(frame: bytes) -> bool:
     if plain is not None:
         assert fast is not None
         assert (fast.message_id.encode(), fast.state) == (plain, "delivered")
+    usual = receipt._usual_receipt(frame)
+    if usual is not None:
+        assert usual[0] == receipt._patiently(frame, False)
     if fast is None:
         return False
     assert fast == parse_deliver(frame)
