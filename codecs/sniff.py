@@ -21,7 +21,9 @@ happens once in four to once in ten by chance.
 _SCRIPTS: Final = frozenset({0x03, 0x04, 0x05, 0x06, *range(0x09, 0x0F)} - {0x0A, 0x0D})
 _HANGUL: Final = range(0xAC, 0xD8)
 _KANA: Final = 0x30
-_EAST_ASIAN: Final = frozenset({0x00, 0x20, 0x22, 0x26, _KANA, 0xFF, *range(0x4E, 0xA0), *_HANGUL})
+_SURROGATES: Final = frozenset(range(0xD8, 0xE0))
+_SYMBOLS: Final = range(0x20, 0x28)
+_EAST_ASIAN: Final = _SURROGATES.union({0x00, _KANA, 0xFF}, _SYMBOLS, range(0x4E, 0xA0), _HANGUL)
 
 _plain_ascii = re.compile(rb"[\t\r\n -~]+").fullmatch
 _ascii_words = re.compile(rb"[\r\nA-Za-z0-9 .,!?'\":/()@+-]+").fullmatch
@@ -62,11 +64,20 @@ def _is_script(high: bytes, low: bytes) -> bool:
     place (small alphabets), or octets no such text has (the East Asian ones).
     """
     pages = set(high)
-    scripts = pages - {0}
-    if len(high) >= UTF16_UNITS_MIN and len(scripts) <= 1 and scripts <= _SCRIPTS and len(set(low)) > 1:
+    scripts = pages - {0} - _SURROGATES
+    if (
+        len(high) >= UTF16_UNITS_MIN
+        and len(scripts) <= 1
+        and _SCRIPTS.issuperset(scripts)
+        and len(set(low)) > 1
+    ):
         text = _text(high, low)
         return _is_printable(text) and (not scripts or _is_mostly(text.count(" ") + _letters(text), high))
-    if len(high) < EAST_ASIAN_UNITS_MIN or not pages <= _EAST_ASIAN or (high.isascii() and low.isascii()):
+    if (
+        len(high) < EAST_ASIAN_UNITS_MIN
+        or not _EAST_ASIAN.issuperset(pages)
+        or (high.isascii() and low.isascii())
+    ):
         return False
     hangul = sum(page in _HANGUL for page in high)
     return _is_mostly(max(hangul, high.count(_KANA)), high) and _is_printable(_text(high, low))

@@ -21,6 +21,11 @@ IN_MANY_SCRIPTS = [
     "ありがとうございます",
     "カタカナでかきます。",
     "안녕하세요 세계",
+    "Hello 😀",
+    "привет 👍🏽",
+    "ありがとう😀",
+    "감사합니다♪ 👍",
+    "👍👍",
     "好的\u3000ありがとうございました",
     "a\tb\r\nc\xa0d",
 ]
@@ -130,9 +135,25 @@ def test_shares_at_their_borders():
     assert alphabet_of("あああ日本語語".encode("utf-16-be"), "gsm7") == "gsm7"
     assert alphabet_of("ひらがなで漢".encode("utf-16-be"), "gsm7") == "ucs2"
     assert alphabet_of("ひらがな漢".encode("utf-16-be"), "gsm7") == "gsm7"  # five
+    assert alphabet_of("123".encode("utf-16-be"), "gsm7") == "ucs2"
+    assert alphabet_of("ありがとうж".encode("utf-16-be"), "gsm7") == "gsm7"  # no script of theirs
     assert alphabet_of("да11".encode("utf-16-be"), "gsm7") == "ucs2"
     assert alphabet_of("да111".encode("utf-16-be"), "gsm7") == "gsm7"
     assert alphabet_of("д а 1".encode("utf-16-be"), "gsm7") == "ucs2"
+
+
+@pytest.mark.parametrize("beside", "\u2025∞☆❤！龠一")
+def test_what_stands_beside_kana(beside: str):
+    assert alphabet_of(("ありがとう" + beside).encode("utf-16-be"), "gsm7") == "ucs2"
+
+
+@pytest.mark.parametrize("beside", "䷿ꀀꯀЖῼ⠁\ue000")
+def test_what_stands_beside_no_kana(beside: str):
+    assert alphabet_of(("ありがとう" + beside).encode("utf-16-be"), "gsm7") == "gsm7"
+
+
+def test_hangul_from_end_to_end():
+    assert alphabet_of(("가힣" * 3).encode("utf-16-be"), "gsm7") == "ucs2"
 
 
 def test_japanese():
