@@ -9,16 +9,20 @@ import re
 from typing import Final
 
 from . import constants as c
-from . import gsm7, inbound, meanings, receipt, ucs2, udh
+from . import inbound, meanings, receipt, udh
 from .errors import CodecError
 from .rows import Row, Shown, masked
 
 ALPHABETS: Final = {
     "gsm7": "GSM 7-bit, unpacked",
+    "ascii": "ASCII",
     "latin1": "Latin-1",
     "ucs2": "UCS-2",
-    "binary": "8-bit data, or an alphabet that has no decoder here",
+    "utf-16-le": "UCS-2 with its octets exchanged",
+    "utf-8": "UTF-8",
+    "binary": "8-bit data, or an alphabet that is not read here",
 }
+"""Names of `inbound.ALPHABETS` for a person; what is not here is its own name."""
 
 # Only digits and signs: the words behind a key can be the subscriber's own.
 _COUNTS = re.compile(
@@ -44,10 +48,8 @@ def text_rows(
             problem = "esm_class says user data header, but none fits"
             rows.append(Row(start, 0, level, "user data header", "", problem=problem))
         start += len(header)
-    data_coding = values.get("data_coding")
-    alphabet = "binary" if data_coding is None else inbound.alphabet_of(data_coding)
     if not header or data:
-        rows.append(_text_row(start, data, name, alphabet, header, shown, data_coding is None))
+        rows.append(_text_row(start, data, name, values.get("data_coding"), header, shown))
     if command_id in (c.DELIVER_SM, c.DATA_SM):
         rows += receipt_rows(frame, start, data, shown)
     return rows
@@ -80,30 +82,31 @@ def header_rows(header: bytes, offset: int, shown: Shown) -> list[Row]:
 
 
 def _text_row(
-    start: int, data: bytes, name: str, alphabet: str, header: bytes, shown: Shown, unknown: bool
+    start: int, data: bytes, name: str, data_coding: int | None, header: bytes, shown: Shown
 ) -> Row:
-    meaning = "data_coding is the original message's" if unknown else ALPHABETS[alphabet]
+    claimed = "binary" if data_coding is None else inbound.alphabet_of(data_coding)
+    locking, single = udh.shifts_of(header) if claimed == "gsm7" else (0, 0)
+    like = inbound.Inbound("", "", None, data, claimed=claimed, locking=locking, single=single)
+    text, alphabet = inbound.decode(data, like)
+    meaning = "data_coding is the original message's" if data_coding is None else _alphabet_name(claimed)
     problem = ""
-    if alphabet == "gsm7" and any(octet > 0x7F for octet in data):
+    if alphabet != claimed:
+        meaning += f"; the octets look like {_alphabet_name(alphabet)}"
+    elif alphabet == "gsm7" and any(octet > 0x7F for octet in data):
         meaning += "; octets above 0x7F: packed septets, or another alphabet"
-    if alphabet == "ucs2" and len(data) % 2:
+    elif alphabet == "ucs2" and len(data) % 2:
         problem = "an odd number of octets is no UCS-2"
     if not data:
         value = "''"
     elif not shown.show_text or shown.secret:
         value = masked(len(data))
-    elif alphabet == "binary":
-        value = data.hex(" ")
     else:
-        value = repr(decode(data, alphabet, header))
+        value = data.hex(" ") if text is None else repr(text)
     return Row(start, len(data), shown.level, name, value, meaning, problem)
 
 
-def decode(data: bytes, alphabet: str, header: bytes) -> str:
-    """The text, by the national tables its header names."""
-    if alphabet == "gsm7":
-        return gsm7.decode(data, *udh.shifts_of(header))
-    return ucs2.decode(data) if alphabet == "ucs2" else data.decode("latin-1")
+def _alphabet_name(alphabet: str) -> str:
+    return ALPHABETS.get(alphabet, alphabet)
 
 
 def receipt_rows(frame: bytes, start: int, data: bytes, shown: Shown) -> list[Row]:

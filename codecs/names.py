@@ -133,6 +133,8 @@ def data_coding_name(data_coding: int) -> str:
             "discard" if data_coding < 0xD0 else "UCS-2, store" if data_coding >= 0xE0 else "GSM 7-bit, store"
         )
         return f"message waiting indication: {what} {active}, {kept} the text"
+    if 0x40 <= data_coding <= 0x5F:
+        return f"GSM scheme: {_GSM_ALPHABETS[data_coding & 0x0C]}, deleted by itself when read"
     if 0x10 <= data_coding <= 0x1F:
         alphabet = _GSM_ALPHABETS[data_coding & 0x0C]
         return f"GSM scheme: {alphabet}, message class {_CLASSES[data_coding & 3]}"
