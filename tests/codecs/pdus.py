@@ -1,5 +1,5 @@
-"""Hypothesis strategies and edge cases of every PDU: all fields within their limits, optional parameters known,
-unknown and of vendors. Shared by the tests of the codec and by those that ask other implementations.
+"""Hypothesis strategies and edge cases of every PDU: all fields within their limits, optional parameters
+known, unknown and of vendors. Shared by the tests of the codec and by those that ask other implementations.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Shown(NamedTuple):
 
 
 class ShownPdu(NamedTuple):
-    """One PDU: the SMPP fields in their order, those of the user data header, and what tshark complains of."""
+    """One PDU: its fields in their order, those of the user data header, and what tshark complains of."""
 
     fields: list[Shown]
     user_data: list[Shown]

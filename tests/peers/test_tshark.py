@@ -79,11 +79,10 @@ def readable(message: pdu.Pdu, number: int) -> pdu.Pdu:
         payload |= tag == c.TAG_MESSAGE_PAYLOAD
         kept.append((tag, value))
     message = msgspec.structs.replace(message, tlvs=kept)
-    if isinstance(message, pdu.SubmitSm | pdu.DeliverSm) and message.short_message:
-        if message.esm_class & c.ESM_CLASS_UDHI:
-            user_data = udh.concat16(number, 1, 1) + message.short_message[7:]
-            message = msgspec.structs.replace(message, short_message=user_data)
-    return message
+    if not isinstance(message, pdu.SubmitSm | pdu.DeliverSm) or not message.esm_class & c.ESM_CLASS_UDHI:
+        return message
+    user_data = udh.concat16(number, 1, 1) + message.short_message[7:]
+    return msgspec.structs.replace(message, short_message=user_data if message.short_message else b"")
 
 
 def without_udhi(message: pdu.Pdu) -> pdu.Pdu:

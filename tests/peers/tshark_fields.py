@@ -239,8 +239,8 @@ def names_of_ours() -> dict[str, set[str]]:
 
 WITHOUT_TLVS: Final = {
     c.BIND_RECEIVER, c.BIND_TRANSMITTER, c.BIND_TRANSCEIVER, c.OUTBIND, c.QUERY_SM, c.QUERY_SM_RESP,
-    c.CANCEL_SM, c.UNBIND, c.UNBIND_RESP, c.ENQUIRE_LINK, c.ENQUIRE_LINK_RESP, c.GENERIC_NACK, c.CANCEL_SM_RESP,
-    c.REPLACE_SM_RESP,
+    c.CANCEL_SM, c.CANCEL_SM_RESP, c.REPLACE_SM_RESP, c.UNBIND, c.UNBIND_RESP, c.ENQUIRE_LINK,
+    c.ENQUIRE_LINK_RESP, c.GENERIC_NACK,
 }  # fmt: skip
 """SMPP 3.4 gives these no optional parameters; tshark does not look for any."""
 WITHOUT_VALUE: Final = {"callback_num", "callback_num_atag"}
