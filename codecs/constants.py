@@ -21,6 +21,10 @@ MESSAGE_ID_OCTETS_MAX: Final = 64
 """Without its NUL (section 5.2.23)."""
 ADDRESS_OCTETS_MAX: Final = 20
 """Without its NUL (section 5.2.8)."""
+DESTINATIONS_MAX: Final = 254
+"""SMPP 3.4 section 5.2.24: number_of_dests 1 to 254; 255 (allowed by 5.0) is read, never written."""
+CONGESTION_STATE_MAX: Final = 100
+"""SMPP 5.0 section 4.8.4.18; above it is reserved."""
 TLVS_MAX: Final = 64
 """Most optional parameters of one PDU; more is an attack or a broken stream."""
 SEQUENCE_NUMBER_MAX: Final = 0x7FFFFFFF
@@ -86,6 +90,26 @@ COMMAND_NAMES: Final[dict[int, str]] = {
     DATA_SM: "data_sm",
     DATA_SM_RESP: "data_sm_resp",
 }
+
+BROADCAST_SM: Final = 0x00000111
+BROADCAST_SM_RESP: Final = 0x80000111
+QUERY_BROADCAST_SM: Final = 0x00000112
+QUERY_BROADCAST_SM_RESP: Final = 0x80000112
+CANCEL_BROADCAST_SM: Final = 0x00000113
+CANCEL_BROADCAST_SM_RESP: Final = 0x80000113
+
+BROADCAST_NAMES: Final[dict[int, str]] = {
+    BROADCAST_SM: "broadcast_sm",
+    BROADCAST_SM_RESP: "broadcast_sm_resp",
+    QUERY_BROADCAST_SM: "query_broadcast_sm",
+    QUERY_BROADCAST_SM_RESP: "query_broadcast_sm_resp",
+    CANCEL_BROADCAST_SM: "cancel_broadcast_sm",
+    CANCEL_BROADCAST_SM_RESP: "cancel_broadcast_sm_resp",
+}
+"""Cell broadcast of SMPP 5.0: known by name, not read: an SMSC has no reason to send them to an ESME."""
+
+VENDOR_COMMANDS: Final = range(0x00010200, 0x00010300)
+"""Requests of vendors (SMPP 3.4 table 5-1, 5.0 section 4.7.5); their responses have the response bit too."""
 
 # --- command_status ---------------------------------------------------------------------------------------
 
@@ -344,3 +368,5 @@ NPI_PRIVATE: Final = 9
 INTERFACE_VERSION_33: Final = 0x33
 INTERFACE_VERSION_34: Final = 0x34
 INTERFACE_VERSION_50: Final = 0x50
+INTERFACE_VERSIONS: Final = frozenset({*range(INTERFACE_VERSION_34 + 1), INTERFACE_VERSION_50})
+"""All that are not reserved (5.0 section 4.7.13); 0x00 to 0x33 is 3.3 or earlier."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .constants import STATUS_NAMES
+from .constants import BROADCAST_NAMES, COMMAND_NAMES, STATUS_NAMES
 
 Frame = tuple[int, int, int, bytes]
 """(command_id, command_status, sequence_number, whole PDU)"""
@@ -70,3 +70,8 @@ class TextError(CodecError):
 def status_name(command_status: int) -> str:
     """The specification's name of a command_status, or its number in hex where it has none."""
     return STATUS_NAMES.get(command_status) or f"0x{command_status:08X}"
+
+
+def command_name(command_id: int) -> str:
+    """The specification's name of a command_id, or its number in hex where it has none."""
+    return COMMAND_NAMES.get(command_id) or BROADCAST_NAMES.get(command_id) or f"0x{command_id:08X}"

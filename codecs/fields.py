@@ -5,6 +5,7 @@ A layout is what one reads in the specification's tables; `pdu` turns it into oc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -23,22 +24,28 @@ class Kind(IntEnum):
     MESSAGE = 3
     """sm_length and that many octets"""
     DESTINATIONS = 4
-    """number_of_dests and that many dest_address structures (4.5.1.1)"""
+    """number_of_dests, 1 to `size`, and that many dest_address structures (4.5.1.1)"""
     UNSUCCESSFUL = 5
-    """no_unsuccess and that many unsuccess_sme structures (4.5.2.1)"""
+    """no_unsuccess, at most `size`, and that many unsuccess_sme structures (4.5.2.1)"""
 
 
 class Field(NamedTuple):
-    """One mandatory field; `status` answers a PDU whose field is wrong."""
+    """One mandatory field; `status` answers a PDU whose field is wrong.
+
+    `values` are the only ones written where the specification leaves no other meaning; they do not bind what
+    is read, because SMSCs send reserved values and mean no harm. None: any octet. Numbering plans,
+    data_coding, esm_class and protocol_id have reserved values too, which carriers nevertheless ask for.
+    """
 
     name: str
     kind: Kind
     size: int
     status: int
+    values: frozenset[int] | None = None
 
 
-def _integer(name: str, status: int = c.ESME_RINVCMDLEN) -> Field:
-    return Field(name, Kind.INTEGER, 1, status)
+def _integer(name: str, status: int = c.ESME_RINVCMDLEN, values: Iterable[int] | None = None) -> Field:
+    return Field(name, Kind.INTEGER, 1, status, None if values is None else frozenset(values))
 
 
 def _string(name: str, size: int, status: int) -> Field:
@@ -66,13 +73,16 @@ _message_id = _string("message_id", 65, c.ESME_RINVMSGID)
 _schedule = Field("schedule_delivery_time", Kind.TIME, 17, c.ESME_RINVSCHED)
 _validity = Field("validity_period", Kind.TIME, 17, c.ESME_RINVEXPIRY)
 _short_message = Field("short_message", Kind.MESSAGE, 255, c.ESME_RINVMSGLEN)
-_registered_delivery = _integer("registered_delivery", c.ESME_RINVREGDLVFLG)
+# Bits 7 and 6 are reserved (5.2.17). Bit 5 asks for intermediate notifications by the text of 3.4, bit 4 by
+# its table; both are in use.
+_registered_delivery = _integer("registered_delivery", c.ESME_RINVREGDLVFLG, range(0x40))
+_sm_default_msg_id = _integer("sm_default_msg_id", c.ESME_RINVDFTMSGID, range(255))
 
 _bind = (
     _string("system_id", 16, c.ESME_RINVSYSID),
     _string("password", 9, c.ESME_RINVPASWD),
     _string("system_type", 13, c.ESME_RINVSYSTYP),
-    _integer("interface_version"),
+    _integer("interface_version", values=c.INTERFACE_VERSIONS),
     _integer("addr_ton"),
     _integer("addr_npi"),
     _string("address_range", 41, c.ESME_RINVCMDLEN),
@@ -81,13 +91,13 @@ _bind_resp = (_string("system_id", 16, c.ESME_RINVSYSID),)
 _message_tail = (
     _integer("esm_class", c.ESME_RINVESMCLASS),
     _integer("protocol_id"),
-    _integer("priority_flag", c.ESME_RINVPRTFLG),
+    _integer("priority_flag", c.ESME_RINVPRTFLG, range(4)),
     _schedule,
     _validity,
     _registered_delivery,
-    _integer("replace_if_present_flag", c.ESME_RINVREPFLAG),
+    _integer("replace_if_present_flag", c.ESME_RINVREPFLAG, range(2)),
     _integer("data_coding", c.ESME_RINVDCS),
-    _integer("sm_default_msg_id", c.ESME_RINVDFTMSGID),
+    _sm_default_msg_id,
     _short_message,
 )
 _message = (_service_type, *_source(), *_destination(), *_message_tail)
@@ -112,7 +122,7 @@ LAYOUTS: Final[dict[int, tuple[Field, ...]]] = {
     c.SUBMIT_MULTI: (
         _service_type,
         *_source(),
-        Field("dest_addresses", Kind.DESTINATIONS, 255, c.ESME_RINVNUMDESTS),
+        Field("dest_addresses", Kind.DESTINATIONS, c.DESTINATIONS_MAX, c.ESME_RINVNUMDESTS),
         *_message_tail,
     ),
     c.SUBMIT_MULTI_RESP: (
@@ -132,7 +142,7 @@ LAYOUTS: Final[dict[int, tuple[Field, ...]]] = {
     c.QUERY_SM_RESP: (
         _message_id,
         Field("final_date", Kind.TIME, 17, c.ESME_RINVCMDLEN),
-        _integer("message_state"),
+        _integer("message_state", values=range(c.MESSAGE_STATE_SKIPPED + 1)),
         _integer("error_code"),
     ),
     c.CANCEL_SM: (_service_type, _message_id, *_source(), *_destination()),
@@ -143,7 +153,7 @@ LAYOUTS: Final[dict[int, tuple[Field, ...]]] = {
         _schedule,
         _validity,
         _registered_delivery,
-        _integer("sm_default_msg_id", c.ESME_RINVDFTMSGID),
+        _sm_default_msg_id,
         _short_message,
     ),
     c.REPLACE_SM_RESP: (),
@@ -157,16 +167,21 @@ LAYOUTS: Final[dict[int, tuple[Field, ...]]] = {
 
 
 class TlvRule(NamedTuple):
-    """An optional parameter and its value's size; `kind` is "integer", "string" (with NUL) or "octets"."""
+    """An optional parameter and its value's size; `kind` is "integer", "string" (with NUL) or "octets".
+
+    A value of one octet is written from `value_min` to `value_max`; what is read may be anything.
+    """
 
     name: str
     kind: str
     octets_min: int
     octets_max: int
+    value_min: int = 0
+    value_max: int = 255
 
 
 def _tlv_table() -> dict[int, TlvRule]:
-    """One line a parameter: tag, kind (i integer, c C-Octet String, o octets), sizes."""
+    """Tag, kind (i integer, c C-Octet String, o octets), size, =limits of the value if any, name."""
     lines = """
     0005 i 1 dest_addr_subunit | 0006 i 1 dest_network_type | 0007 i 1 dest_bearer_type
     0008 i 2 dest_telematics_id | 000D i 1 source_addr_subunit | 000E i 1 source_network_type
@@ -175,11 +190,12 @@ def _tlv_table() -> dict[int, TlvRule]:
     0030 i 1 ms_msg_wait_facilities | 0201 i 1 privacy_indicator | 0202 o 2-23 source_subaddress
     0203 o 2-23 dest_subaddress | 0204 i 2 user_message_reference | 0205 i 1 user_response_code
     020A i 2 source_port | 020B i 2 dest_port | 020C i 2 sar_msg_ref_num | 020D i 1 language_indicator
-    020E i 1 sar_total_segments | 020F i 1 sar_segment_seqnum | 0210 i 1 sc_interface_version
-    0302 i 1 callback_num_pres_ind | 0303 o 0-65 callback_num_atag | 0304 i 1 number_of_messages
+    020E i 1=1-255 sar_total_segments | 020F i 1=1-255 sar_segment_seqnum
+    0210 i 1 sc_interface_version
+    0302 i 1 callback_num_pres_ind | 0303 o 0-65 callback_num_atag | 0304 i 1=0-99 number_of_messages
     0381 o 4-19 callback_num | 0420 i 1 dpf_result | 0421 i 1 set_dpf | 0422 i 1 ms_availability_status
     0423 o 3 network_error_code | 0424 o 0-65535 message_payload | 0425 i 1 delivery_failure_reason
-    0426 i 1 more_messages_to_send | 0427 i 1 message_state | 0428 i 1 congestion_state
+    0426 i 1 more_messages_to_send | 0427 i 1 message_state | 0428 i 1=0-100 congestion_state
     0501 o 1 ussd_service_op | 0600 i 1 broadcast_channel_indicator | 0601 o 3 broadcast_content_type
     0602 o 1-255 broadcast_content_type_info | 0603 i 1 broadcast_message_class
     0604 i 2 broadcast_rep_num | 0605 o 3 broadcast_frequency_interval
@@ -197,8 +213,12 @@ def _tlv_table() -> dict[int, TlvRule]:
     for entry in lines.replace("\n", "|").split("|"):
         if words := entry.split():
             tag, kind, sizes, name = words
-            low, _, high = sizes.partition("-")
-            table[int(tag, 16)] = TlvRule(name, kinds[kind], int(low), int(high or low))
+            size, _, limits = sizes.partition("=")
+            low, _, high = size.partition("-")
+            least, _, most = (limits or "0-255").partition("-")
+            table[int(tag, 16)] = TlvRule(
+                name, kinds[kind], int(low), int(high or low), int(least), int(most)
+            )
     return table
 
 

@@ -15,7 +15,8 @@ import msgspec
 
 from . import constants as c
 from . import udh
-from .pdu import DataSm, DeliverSm, Tlvs, decode
+from .errors import PduError
+from .pdu import DataSm, DeliverSm, Tlvs, decode, decode_tlvs
 
 FINAL_STATES: Final = frozenset({"delivered", "expired", "deleted", "undeliverable", "rejected", "skipped"})
 """Accepted and unknown are not final: SMSCs send them before the outcome."""
@@ -99,12 +100,65 @@ def parse_deliver(frame: bytes, *, by_esm_class_only: bool = False) -> Receipt |
     message_id "". A wrong sm_length or broken optional parameters do not matter as long as there is text to
     read. Raises PduError or FramingError if the mandatory fields cannot be read.
     """
+    usual = _usual_receipt(frame)
+    if usual is None:
+        return _patiently(frame, by_esm_class_only)
+    receipt, esm_class = usual
+    return receipt if not by_esm_class_only or _is_marked(esm_class) or _acknowledges(esm_class) else None
+
+
+def _is_marked(esm_class: int) -> bool:
+    """It is a receipt, whatever the text (5.2.12)."""
+    return esm_class & (c.ESM_CLASS_MC_DELIVERY_RECEIPT | c.ESM_CLASS_INTERMEDIATE_NOTIFICATION) != 0
+
+
+def _acknowledges(esm_class: int) -> bool:
+    """It may be a receipt: some SMSCs take the subscriber's acknowledgement for theirs."""
+    return esm_class & c.ESM_CLASS_TYPE_MASK == c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT
+
+
+_mandatory = re.compile(
+    "....\0\0\0\x05........[^\0]{0,5}+\0..([^\0]{0,20}+)\0..([^\0]{0,20}+)\0"
+    "(.)..(?:[^\0]{16})?+\0(?:[^\0]{16})?+\0.....",
+    re.DOTALL,
+).match
+_word = r"([^\t-\r ,;|\0]{1,64}+)"
+_usual_text = re.compile(
+    rf"id:{_word}(?: sub:{_word})?+(?: dlvrd:{_word})?+ submit date:{_word} done date:{_word}"
+    rf" stat:{_word} err:{_word}(?: [Tt]ext:|\Z)"
+).match
+
+
+def _usual_receipt(frame: bytes) -> tuple[Receipt, int] | None:
+    """The receipt and its esm_class, in a deliver_sm with nothing wrong and appendix B's text.
+
+    It takes a third of the time of `_patiently`, which reads the same in it. None: ask that.
+    """
+    text = frame.decode("latin-1")
+    mandatory = _mandatory(text)
+    if mandatory is None:
+        return None
+    start = mandatory.end()
+    end = start + frame[start - 1]
+    found = _usual_text(text, start, min(end, start + RECEIPT_TEXT_OCTETS_MAX))
+    if found is None or end > len(frame) or int.from_bytes(frame[:4], "big") != len(frame):
+        return None
+    try:
+        tlvs = decode_tlvs(frame, end)
+    except PduError:
+        return None
+    source_addr, destination_addr, esm_class = mandatory.groups()
+    message_id, _, _, _, done_date, stat, err = found.groups()
+    receipt = build(tlvs, message_id, stat.upper(), err, source_addr, destination_addr, done_date)
+    return receipt, ord(esm_class)
+
+
+def _patiently(frame: bytes, by_esm_class_only: bool) -> Receipt | None:
     pdu = decode(frame, lenient=True)
     if not isinstance(pdu, DeliverSm | DataSm):
         return None
-    kind = pdu.esm_class & c.ESM_CLASS_TYPE_MASK
-    marked = kind & (c.ESM_CLASS_MC_DELIVERY_RECEIPT | c.ESM_CLASS_INTERMEDIATE_NOTIFICATION) != 0
-    acknowledges = kind == c.ESM_CLASS_DELIVERY_ACKNOWLEDGEMENT
+    marked = _is_marked(pdu.esm_class)
+    acknowledges = _acknowledges(pdu.esm_class)
     if by_esm_class_only and not marked and not acknowledges:
         return None
     found = _read_text(pdu.message, pdu.esm_class)
@@ -127,22 +181,20 @@ def build(
     tlvs: Tlvs, text_id: str, stat: str, err: str, source_addr: str, destination_addr: str, done_date: str
 ) -> Receipt:
     """A receipt of what the text said and of the optional parameters, which count more."""
-    tlv_id, message_state, network_error = "", -1, None
-    for tag, value in reversed(tlvs):  # so that of a repeated one the first counts
-        if tag == c.TAG_RECEIPTED_MESSAGE_ID:
-            tlv_id = _string(value)
-        elif tag == c.TAG_MESSAGE_STATE:
-            message_state = int.from_bytes(value, "big") if value else -1
-        elif tag == c.TAG_NETWORK_ERROR_CODE:
-            network_error = _network_error(value)
-    state = STATES.get(message_state) or WORDS.get(stat, "unknown")
+    state = WORDS.get(stat, "unknown")
+    if not tlvs:
+        return Receipt(text_id, stat, state, err, None, (), source_addr, destination_addr, done_date)
+    value_of = dict(reversed(tlvs)).get  # so that of a repeated one the first counts
+    tlv_id = _string(value_of(c.TAG_RECEIPTED_MESSAGE_ID))
+    message_state = value_of(c.TAG_MESSAGE_STATE)
+    network_error = value_of(c.TAG_NETWORK_ERROR_CODE)
     differ = tlv_id and text_id and tlv_id != text_id and canonical_id(tlv_id) != canonical_id(text_id)
     return Receipt(
         tlv_id or text_id,
         stat,
-        state,
+        STATES.get(int.from_bytes(message_state, "big"), state) if message_state else state,
         err,
-        network_error,
+        _network_error(network_error) if network_error else None,
         (text_id,) if differ else (),
         source_addr,
         destination_addr,
@@ -163,10 +215,12 @@ def _network_error(value: bytes) -> tuple[int, int] | None:
 
 
 def canonical_id(raw: str) -> str:
-    """The one form an id is stored under: case folded, leading zeros stripped; "0" if nothing is left."""
+    """The one form an id is stored under: case folded, without white space around it and leading zeros; "0"
+    if nothing is left. The form of a form is itself.
+    """
     if raw.isdigit() and raw[0] != "0":
         return raw
-    return raw.strip(" \t\r\n\0").casefold().lstrip("0") or "0"
+    return raw.rstrip(" \t\r\n\0").lstrip("0 \t\r\n\0").casefold() or "0"
 
 
 def id_variants(raw: str) -> list[str]:

@@ -15,8 +15,11 @@ from . import constants as c
 Tlvs = list[tuple[int, bytes]]
 
 
-class Pdu(msgspec.Struct, kw_only=True):
-    """What all PDUs have. `command_status` and `sequence_number` are filled by `decode`."""
+class Pdu(msgspec.Struct):
+    """What all PDUs have. `command_status` and `sequence_number` are filled by `decode`.
+
+    Give fields by name: their order is the codec's own affair.
+    """
 
     command_id: ClassVar[int]
     command_status: int = 0
@@ -40,8 +43,15 @@ class Pdu(msgspec.Struct, kw_only=True):
         value = self.tlv(tag)
         return None if value is None else value.partition(b"\0")[0]
 
+    @property
+    def congestion_state(self) -> int | None:
+        """How full the SMSC is, 0 (idle) to 100 (congested), which any response may say (5.0 section
+        4.8.4.18); None if it says nothing, or a reserved value."""
+        value = self.tlv(c.TAG_CONGESTION_STATE)
+        return value[0] if value and len(value) == 1 and value[0] <= c.CONGESTION_STATE_MAX else None
 
-class _Bind(Pdu, kw_only=True):
+
+class _Bind(Pdu):
     system_id: bytes = b""
     password: bytes = b""
     system_type: bytes = b""
@@ -55,47 +65,52 @@ class _Bind(Pdu, kw_only=True):
         return f"{type(self).__name__}(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
 
 
-class _BindResp(Pdu, kw_only=True):
+class _BindResp(Pdu):
     system_id: bytes = b""
 
+    @property
+    def sc_interface_version(self) -> int | None:
+        """The version the SMSC speaks (5.3.2.25), as it gave it; None if it did not. `versions` reads it."""
+        return self.tlv_integer(c.TAG_SC_INTERFACE_VERSION)
 
-class BindReceiver(_Bind, kw_only=True):
+
+class BindReceiver(_Bind):
     """4.1.3"""
 
     command_id: ClassVar[int] = c.BIND_RECEIVER
 
 
-class BindReceiverResp(_BindResp, kw_only=True):
+class BindReceiverResp(_BindResp):
     """4.1.4"""
 
     command_id: ClassVar[int] = c.BIND_RECEIVER_RESP
 
 
-class BindTransmitter(_Bind, kw_only=True):
+class BindTransmitter(_Bind):
     """4.1.1"""
 
     command_id: ClassVar[int] = c.BIND_TRANSMITTER
 
 
-class BindTransmitterResp(_BindResp, kw_only=True):
+class BindTransmitterResp(_BindResp):
     """4.1.2"""
 
     command_id: ClassVar[int] = c.BIND_TRANSMITTER_RESP
 
 
-class BindTransceiver(_Bind, kw_only=True):
+class BindTransceiver(_Bind):
     """4.1.5"""
 
     command_id: ClassVar[int] = c.BIND_TRANSCEIVER
 
 
-class BindTransceiverResp(_BindResp, kw_only=True):
+class BindTransceiverResp(_BindResp):
     """4.1.6"""
 
     command_id: ClassVar[int] = c.BIND_TRANSCEIVER_RESP
 
 
-class Outbind(Pdu, kw_only=True):
+class Outbind(Pdu):
     """4.1.7"""
 
     command_id: ClassVar[int] = c.OUTBIND
@@ -107,37 +122,37 @@ class Outbind(Pdu, kw_only=True):
         return f"Outbind(system_id={self.system_id!r}, sequence_number={self.sequence_number})"
 
 
-class Unbind(Pdu, kw_only=True):
+class Unbind(Pdu):
     """4.2.1"""
 
     command_id: ClassVar[int] = c.UNBIND
 
 
-class UnbindResp(Pdu, kw_only=True):
+class UnbindResp(Pdu):
     """4.2.2"""
 
     command_id: ClassVar[int] = c.UNBIND_RESP
 
 
-class EnquireLink(Pdu, kw_only=True):
+class EnquireLink(Pdu):
     """4.11.1"""
 
     command_id: ClassVar[int] = c.ENQUIRE_LINK
 
 
-class EnquireLinkResp(Pdu, kw_only=True):
+class EnquireLinkResp(Pdu):
     """4.11.2"""
 
     command_id: ClassVar[int] = c.ENQUIRE_LINK_RESP
 
 
-class GenericNack(Pdu, kw_only=True):
+class GenericNack(Pdu):
     """4.3.1"""
 
     command_id: ClassVar[int] = c.GENERIC_NACK
 
 
-class _Message(Pdu, kw_only=True):
+class _Message(Pdu):
     service_type: bytes = b""
     source_addr_ton: int = 0
     source_addr_npi: int = 0
@@ -169,29 +184,29 @@ class _Message(Pdu, kw_only=True):
         return self.short_message or self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
 
 
-class SubmitSm(_Message, kw_only=True):
+class SubmitSm(_Message):
     """4.4.1"""
 
     command_id: ClassVar[int] = c.SUBMIT_SM
 
 
-class _MessageIdResp(Pdu, kw_only=True):
+class _MessageIdResp(Pdu):
     message_id: bytes = b""
 
 
-class SubmitSmResp(_MessageIdResp, kw_only=True):
+class SubmitSmResp(_MessageIdResp):
     """4.4.2"""
 
     command_id: ClassVar[int] = c.SUBMIT_SM_RESP
 
 
-class DeliverSm(_Message, kw_only=True):
+class DeliverSm(_Message):
     """4.6.1"""
 
     command_id: ClassVar[int] = c.DELIVER_SM
 
 
-class DeliverSmResp(_MessageIdResp, kw_only=True):
+class DeliverSmResp(_MessageIdResp):
     """4.6.2"""
 
     command_id: ClassVar[int] = c.DELIVER_SM_RESP
@@ -223,7 +238,7 @@ class UnsuccessSme(msgspec.Struct, frozen=True):
         return f"UnsuccessSme(error_status_code={self.error_status_code:#x})"
 
 
-class SubmitMulti(Pdu, kw_only=True):
+class SubmitMulti(Pdu):
     """4.5.1"""
 
     command_id: ClassVar[int] = c.SUBMIT_MULTI
@@ -250,14 +265,14 @@ class SubmitMulti(Pdu, kw_only=True):
         )
 
 
-class SubmitMultiResp(_MessageIdResp, kw_only=True):
+class SubmitMultiResp(_MessageIdResp):
     """4.5.2"""
 
     command_id: ClassVar[int] = c.SUBMIT_MULTI_RESP
     unsuccess_smes: list[UnsuccessSme] = []
 
 
-class DataSm(Pdu, kw_only=True):
+class DataSm(Pdu):
     """4.7.1; the user data is always in message_payload."""
 
     command_id: ClassVar[int] = c.DATA_SM
@@ -282,13 +297,13 @@ class DataSm(Pdu, kw_only=True):
         return self.tlv(c.TAG_MESSAGE_PAYLOAD) or b""
 
 
-class DataSmResp(_MessageIdResp, kw_only=True):
+class DataSmResp(_MessageIdResp):
     """4.7.2"""
 
     command_id: ClassVar[int] = c.DATA_SM_RESP
 
 
-class QuerySm(Pdu, kw_only=True):
+class QuerySm(Pdu):
     """4.8.1"""
 
     command_id: ClassVar[int] = c.QUERY_SM
@@ -297,8 +312,12 @@ class QuerySm(Pdu, kw_only=True):
     source_addr_npi: int = 0
     source_addr: bytes = b""
 
+    def __repr__(self) -> str:
+        """Without the address."""
+        return f"QuerySm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
 
-class QuerySmResp(Pdu, kw_only=True):
+
+class QuerySmResp(Pdu):
     """4.8.2"""
 
     command_id: ClassVar[int] = c.QUERY_SM_RESP
@@ -308,7 +327,7 @@ class QuerySmResp(Pdu, kw_only=True):
     error_code: int = 0
 
 
-class CancelSm(Pdu, kw_only=True):
+class CancelSm(Pdu):
     """4.9.1. An empty message_id cancels *everything* between the two addresses: never by accident."""
 
     command_id: ClassVar[int] = c.CANCEL_SM
@@ -326,13 +345,13 @@ class CancelSm(Pdu, kw_only=True):
         return f"CancelSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
 
 
-class CancelSmResp(Pdu, kw_only=True):
+class CancelSmResp(Pdu):
     """4.9.2"""
 
     command_id: ClassVar[int] = c.CANCEL_SM_RESP
 
 
-class ReplaceSm(Pdu, kw_only=True):
+class ReplaceSm(Pdu):
     """4.10.1"""
 
     command_id: ClassVar[int] = c.REPLACE_SM
@@ -351,13 +370,13 @@ class ReplaceSm(Pdu, kw_only=True):
         return f"ReplaceSm(message_id={self.message_id!r}, sequence_number={self.sequence_number})"
 
 
-class ReplaceSmResp(Pdu, kw_only=True):
+class ReplaceSmResp(Pdu):
     """4.10.2"""
 
     command_id: ClassVar[int] = c.REPLACE_SM_RESP
 
 
-class AlertNotification(Pdu, kw_only=True):
+class AlertNotification(Pdu):
     """4.12.1; it has no response."""
 
     command_id: ClassVar[int] = c.ALERT_NOTIFICATION
@@ -373,6 +392,21 @@ class AlertNotification(Pdu, kw_only=True):
         return f"AlertNotification(sequence_number={self.sequence_number})"
 
 
+class VendorPdu(Pdu, kw_only=True):
+    """A PDU of a vendor (command_id 0x00010200 to 0x000102FF, or with the response bit): its body is kept
+    octet by octet, `tlvs` stay empty."""
+
+    command_id: int  # type: ignore[misc]  # pyright: ignore[reportIncompatibleVariableOverride]
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without the body: nobody knows what is in it."""
+        return (
+            f"VendorPdu(command_id=0x{self.command_id:08X}, sequence_number={self.sequence_number}, "
+            f"octets={len(self.body)})"
+        )
+
+
 PDUS: dict[int, type[Pdu]] = {
     pdu.command_id: pdu
     for pdu in (
@@ -382,4 +416,4 @@ PDUS: dict[int, type[Pdu]] = {
         QuerySmResp, CancelSm, CancelSmResp, ReplaceSm, ReplaceSmResp, AlertNotification,
     )
 }  # fmt: skip
-"""The Struct of every command_id."""
+"""The Struct of every command_id of SMPP 3.4."""

@@ -144,16 +144,27 @@ def concat_of(header: bytes) -> Concat | None:
 
     An element whose number is 0 or above its total is to be ignored (TS 23.040 section 9.2.3.24.1).
     """
-    found: Concat | None = None
+    found = _concat(header)
+    return found[0] if found else None
+
+
+def reference_bits_of(header: bytes) -> int:
+    """Width of the reference `concat_of` gives, 8 or 16 (the two number apart); 0 if it gives none."""
+    found = _concat(header)
+    return found[1] if found else 0
+
+
+def _concat(header: bytes) -> tuple[Concat, int] | None:
+    found: tuple[Concat, int] | None = None
     for iei, value in elements(header):
         if iei == IEI_CONCAT_8 and len(value) == 3:
-            concat = Concat(value[0], value[1], value[2])
+            concat, bits = Concat(value[0], value[1], value[2]), 8
         elif iei == IEI_CONCAT_16 and len(value) == 4:
-            concat = Concat(value[0] << 8 | value[1], value[2], value[3])
+            concat, bits = Concat(value[0] << 8 | value[1], value[2], value[3]), 16
         else:
             continue
         if 1 <= concat.number <= concat.total:
-            found = concat
+            found = concat, bits
     return found
 
 

@@ -83,6 +83,16 @@ COMMANDS = {
             "todoke preview --file letter.txt --whole",
         ),
     ),
+    "pdu": Command(
+        "Show PDUs field by field: hexadecimal, dumps, captures.",
+        PROOF,
+        (
+            "todoke pdu 00000010 00000015 00000000 00000001",
+            "todoke pdu trace.pcapng --port 2775 --command submit_sm --limit 10",
+            "xxd pdu.bin | todoke pdu - --show-text",
+            "tcpdump -i any -w - port 2775 | todoke pdu - --json > pdus.jsonl",
+        ),
+    ),
     "smsc": Command(
         "Run the SMSC simulator alone.",
         PROOF,

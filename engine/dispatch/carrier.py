@@ -208,7 +208,8 @@ class Carrier:
         """Each slot is worth an even part of the account's rate."""
         config = self.config
         if config.rate and self.slots.held:
-            self.outgoing.pacer.set_rate(config.rate * len(self.slots.held) / config.binds)
+            rate = config.rate * len(self.slots.held) / config.binds
+            self.outgoing.pacer.set_rate(rate, self._clock.monotonic())
 
     def _renewed(self) -> None:
         if not self._losing:

@@ -5,6 +5,11 @@ a quiet time and 500 more in the same second breaks a contract of 500. So what w
 spans of a fiftieth of a second, a full second plus one span is summed (2 % of the rate is the price), and no
 span takes more than its share of the rate: the line is even, and a carrier that counts shorter windows than
 a second is content too.
+
+The rate may change at any moment, and what was written stays remembered. So the promise holds across a
+change: in every sliding second there is no more than the rate that was in force when its last part was
+written. After a lower rate nothing leaves until the second behind it has room for it, which takes one second
+at most (two spans more, exactly).
 """
 
 from __future__ import annotations
@@ -20,21 +25,31 @@ UNLIMITED: Final = 1 << 30
 
 class Pacer:
     """The pace of one carrier account in parts per second; `rate` 0 = unlimited. Times in seconds,
-    monotonic.
+    monotonic. `rate` is read freely and changed with `set_rate` only.
     """
 
     __slots__ = ("_sent", "_share", "_total", "rate")
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self._share = max(1, ceil(rate / SPANS_PER_SECOND))
+        self._share = _share_of(rate)
         self._sent: deque[tuple[int, int]] = deque()
         self._total = 0
 
-    def set_rate(self, rate: float) -> None:
-        """Another rate from now on; what was written stays counted."""
+    def set_rate(self, rate: float, now: float) -> None:
+        """Another rate from `now` on; 0 = unlimited. Ask `next_at` anew afterwards.
+
+        What left while the rate was unlimited was not counted: a limit that follows begins with nothing used.
+        """
+        if rate == self.rate:
+            return
+        if self.rate and rate:
+            self._forget(now)
+        else:
+            self._sent.clear()
+            self._total = 0
         self.rate = rate
-        self._share = max(1, ceil(rate / SPANS_PER_SECOND))
+        self._share = _share_of(rate)
 
     def available(self, now: float) -> int:
         """Parts that may be written at `now`."""
@@ -62,7 +77,13 @@ class Pacer:
         span = int(now * SPANS_PER_SECOND)
         if self._total < self._limit():
             return (span + 1) * SPAN_S
-        return (self._sent[0][0] + self._memory() + 1) * SPAN_S
+        # After a lower rate the oldest span alone may not make room.
+        too_many = self._total - self._limit()
+        for written, parts in self._sent:
+            too_many -= parts
+            if too_many < 0:
+                return (written + self._memory() + 1) * SPAN_S
+        raise AssertionError("the spans hold what was counted")
 
     def used_last_second(self, now: float) -> int:
         """Parts written in the last second (rounded up to whole spans)."""
@@ -86,3 +107,8 @@ class Pacer:
         while sent and sent[0][0] < oldest:
             self._total -= sent.popleft()[1]
         return span
+
+
+def _share_of(rate: float) -> int:
+    """Parts that one span may take."""
+    return max(1, ceil(rate / SPANS_PER_SECOND))

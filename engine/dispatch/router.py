@@ -1,8 +1,12 @@
-"""Which carriers may take a number: the longest prefix that a route names wins. Pure."""
+"""Which carriers may take a number: the longest prefix that a route names wins, and portability may say in
+which order. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from .portability import Portability
 
 
 class Router:
@@ -16,6 +20,17 @@ class Router:
                 self._carriers.setdefault(prefix, carriers)
         self._lengths = sorted({len(prefix) for prefix in self._carriers}, reverse=True)
         self._only = self._carriers[""] if self._lengths == [0] else None
+
+    def choose_ported(self, to: str, portability: Portability, now: float) -> tuple[str, ...]:
+        """As `choose`, in the order that portability knows. It adds no carrier and takes none away, whatever
+        an application's own hook answers.
+        """
+        usual = self.choose(to)
+        if len(usual) < 2:
+            return usual
+        told = portability.carriers(to, list(usual), now)
+        allowed = [each for each in dict.fromkeys(told) if each in usual]
+        return (*allowed, *(each for each in usual if each not in allowed))
 
     def choose(self, to: str) -> tuple[str, ...]:
         """Carriers for this number in order of preference; empty if no route names it."""

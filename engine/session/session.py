@@ -315,8 +315,11 @@ class Session:
         return config.pdu_octets_max_unbound if self.state is State.OPEN else config.pdu_octets_max
 
     def receive_eof(self, now: float) -> None:
-        """The peer closed its side. Then drain `events`."""
-        self._close(CloseReason.EOF, "")
+        """The peer closed its side; to our unbind, that is answer enough. Then drain `events`."""
+        if self.state is State.UNBINDING and self._peer_unbind_sequence is None:
+            self._close(CloseReason.UNBOUND, "closed without unbind_resp")
+        else:
+            self._close(CloseReason.EOF, "")
 
     def connection_lost(self, reason: CloseReason, detail: str = "") -> None:
         """The connection failed, or the caller gives it up. Then drain `events`."""
@@ -539,6 +542,7 @@ class Session:
             self._out = [frame for command_id, _, _, frame in frames if command_id not in _WINDOWED]
             self._unsent_first = None
         self._closed = True
+        self._peer_unbind_sequence = None
         if self.state is not State.UNBOUND:
             self._enter(State.CLOSED)
         self._events.append(Closed(reason, detail, doubt, unsent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from todoke.codecs import constants as c
-from todoke.codecs.errors import CodecError, FramingError, PduError, TextError, status_name
+from todoke.codecs.errors import CodecError, FramingError, PduError, TextError, command_name, status_name
 
 
 def test_all_are_codec_errors_and_none_is_another():
@@ -42,3 +42,15 @@ def test_names_and_numbers_agree():
     assert len(c.STATUS_NAMES) == 67
     for command_id, name in c.COMMAND_NAMES.items():
         assert getattr(c, name.upper()) == command_id
+    assert len(c.COMMAND_NAMES) == 27
+    for command_id, name in c.BROADCAST_NAMES.items():
+        assert getattr(c, name.upper()) == command_id
+    assert not c.BROADCAST_NAMES.keys() & c.COMMAND_NAMES.keys()
+
+
+@pytest.mark.parametrize(
+    ("command_id", "name"),
+    [(4, "submit_sm"), (0x80000113, "cancel_broadcast_sm_resp"), (0x10200, "0x00010200"), (0, "0x00000000")],
+)
+def test_command_names(command_id: int, name: str):
+    assert command_name(command_id) == name

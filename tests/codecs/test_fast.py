@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
-from todoke.codecs import pdu
+from todoke.codecs import pdu, receipt
 from todoke.codecs.errors import CodecError, PduError
 from todoke.codecs.fast import SubmitTemplate, delivered_id, receipt_of, submit_of
 from todoke.codecs.framing import split
@@ -175,7 +175,10 @@ def deliver(short_message: bytes, tlvs: list[tuple[int, bytes]] | None = None, *
         "destination_addr": b"0032069000",
         "esm_class": 4,
     }
-    return pdu.encode(pdu.DeliverSm(**values | fields, short_message=short_message, tlvs=tlvs or []), 9)
+    frame = pdu.encode(pdu.DeliverSm(**values | fields, short_message=short_message), 9)
+    # As SMSCs do it, and not as the encoder would: message_payload may stand beside short_message.
+    frame += pdu.encode_tlvs(tlvs or [])
+    return len(frame).to_bytes(4, "big") + frame[4:]
 
 
 def same_receipt(frame: bytes) -> bool:
@@ -186,6 +189,9 @@ def same_receipt(frame: bytes) -> bool:
     if plain is not None:
         assert fast is not None
         assert (fast.message_id.encode(), fast.state) == (plain, "delivered")
+    usual = receipt._usual_receipt(frame)
+    if usual is not None:
+        assert usual[0] == receipt._patiently(frame, False)
     if fast is None:
         return False
     assert fast == parse_deliver(frame)

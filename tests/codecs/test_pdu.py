@@ -191,58 +191,255 @@ def test_smpplib_reads_ours(ours: pdu.Pdu):
         assert (value if isinstance(value, int) else (value or b"")) == getattr(ours, field.name)
 
 
-# --- limits when encoding -------------------------------------------------------------------------
+# --- limits: every field of every PDU, one beyond its limit, both ways ------------------------------
 
 
-def limit_cases() -> list[Any]:
-    cases: list[Any] = []
-    for command_id, layout in LAYOUTS.items():
-        for field in layout:
-            for value in bad_values(field):
-                name = f"{c.COMMAND_NAMES[command_id]}-{field.name}-{len(cases)}"
-                cases.append(pytest.param(command_id, field, value, id=name))
-    return cases
+def least(command_id: int, **fields: Any) -> pdu.Pdu:
+    """The smallest PDU of this command that may be written."""
+    if command_id == c.SUBMIT_MULTI:
+        fields = {"dest_addresses": [pdu.DestAddress(b"1")]} | fields
+    return pdu.PDUS[command_id](**fields)
 
 
-def bad_values(field: Field) -> list[Any]:
+def unwritable(field: Field) -> list[tuple[Any, str, int]]:
+    """(value, name of the field in the error, its command_status)"""
+    own = (field.name, field.status)
     if field.kind is Kind.INTEGER:
-        return [256, -1]
+        beyond = [] if field.values is None else sorted({value + 1 for value in field.values} - field.values)
+        return [(value, *own) for value in (*beyond, 256, -1, 1 << 40)]
     if field.kind is Kind.STRING:
-        return [b"x" * field.size, b"a\0b"]
+        return [(b"x" * field.size, *own), (b"a\0b", *own), (b"\0", *own)]
     if field.kind is Kind.TIME:
-        return [b"x", b"x" * 15, b"x" * 17]
+        return [(value, *own) for value in (b"x", b"x" * 15, b"x" * 17, b"x" * 15 + b"\0")]
     if field.kind is Kind.MESSAGE:
-        return [b"x" * 255]
-    return []
+        return [(b"x" * 255, *own)]
+    address = (pdu.DestAddress if field.kind is Kind.DESTINATIONS else pdu.UnsuccessSme)(b"1")
+    items: list[tuple[Any, str, int]] = [
+        (msgspec.structs.replace(address, destination_addr=b"x" * 21), "destination_addr", c.ESME_RINVDSTADR),
+        (msgspec.structs.replace(address, destination_addr=b"\0"), "destination_addr", c.ESME_RINVDSTADR),
+        (msgspec.structs.replace(address, dest_addr_ton=256), "dest_addr_ton", c.ESME_RINVDSTTON),
+        (msgspec.structs.replace(address, dest_addr_npi=-1), "dest_addr_npi", c.ESME_RINVDSTNPI),
+    ]
+    if field.kind is Kind.DESTINATIONS:
+        items += [(pdu.DestAddress(dl_name=b"x" * 21), "dl_name", c.ESME_RINVDLNAME)]
+        return [([], *own), ([address] * 255, *own), *(([item], *rest) for item, *rest in items)]
+    for code in (1 << 32, -1):
+        items.append((pdu.UnsuccessSme(b"1", 0, 0, code), "error_status_code", field.status))
+    return [([address] * 256, *own), *(([item], *rest) for item, *rest in items)]
 
 
-@pytest.mark.parametrize(("command_id", "field", "value"), limit_cases())
-def test_a_field_beyond_its_limit_is_named(command_id: int, field: Field, value: Any):
+def unwritable_cases() -> list[Any]:
+    return [
+        pytest.param(command_id, field.name, *case, id=f"{c.COMMAND_NAMES[command_id]}-{case[1]}-{number}")
+        for command_id, layout in LAYOUTS.items()
+        for field in layout
+        for number, case in enumerate(unwritable(field))
+    ]
+
+
+@pytest.mark.parametrize(("command_id", "name", "value", "field", "status"), unwritable_cases())
+def test_a_field_beyond_its_limit_is_not_written(
+    command_id: int, name: str, value: Any, field: str, status: int
+):
+    assert pdu.decode(pdu.encode(least(command_id), 1))
     with pytest.raises(PduError) as caught:
-        pdu.encode(pdu.PDUS[command_id](**{field.name: value}), 1)
+        pdu.encode(least(command_id, **{name: value}), 1)
     error = caught.value
-    assert (error.pdu, error.field) == (c.COMMAND_NAMES[command_id], field.name)
-    assert error.command_status == field.status
+    assert (error.pdu, error.field, error.command_status) == (c.COMMAND_NAMES[command_id], field, status)
+    assert error.sequence_number == 0
+    assert error.limit
     assert "x" * 9 not in str(error)
 
 
-def test_destinations_beyond_their_limits():
-    for address in (
-        pdu.DestAddress(b"x" * 21),
-        pdu.DestAddress(dl_name=b"x" * 21),
-        pdu.DestAddress(b"1", dest_addr_ton=256),
-    ):
-        with pytest.raises(PduError):
-            pdu.encode(pdu.SubmitMulti(dest_addresses=[address]), 1)
+@pytest.mark.parametrize(
+    ("field", "value", "limit"),
+    [
+        ("priority_flag", 4, "0 to 3"),
+        ("registered_delivery", 0x40, "0 to 63"),
+        ("esm_class", 256, "0 to 255"),
+        ("short_message", b"x" * 255, "at most 254 octets"),
+        ("source_addr", b"x" * 21, "at most 20 octets, none of them NUL"),
+        ("validity_period", b"x", "empty or 16 octets"),
+    ],
+)
+def test_the_limit_is_said_in_words(field: str, value: Any, limit: str):
+    with pytest.raises(PduError) as caught:
+        pdu.encode(pdu.SubmitSm(**{field: value}), 1)
+    assert caught.value.limit == limit
+
+
+def test_limits_of_other_words():
+    with pytest.raises(PduError, match=r"interface_version: 0 to 52 or 80 \(ESME_RINVCMDLEN\)"):
+        pdu.encode(pdu.BindReceiver(interface_version=0x35), 1)
+    with pytest.raises(PduError, match="dest_addresses: 1 to 254 of them"):
+        pdu.encode(pdu.SubmitMulti(), 1)
+    with pytest.raises(PduError, match="unsuccess_smes: 0 to 255 of them"):
+        pdu.encode(pdu.SubmitMultiResp(unsuccess_smes=[pdu.UnsuccessSme()] * 256), 1)
+
+
+@pytest.mark.parametrize("version", [0, 0x33, 0x34, 0x50])
+def test_interface_versions_that_are_not_reserved_are_written(version: int):
+    decoded = pdu.decode(pdu.encode(pdu.BindTransceiver(interface_version=version), 1))
+    assert isinstance(decoded, pdu.BindTransceiver)
+    assert decoded.interface_version == version
+
+
+EMPTY = {Kind.DESTINATIONS: b"\1\1\0\0\0"}
+
+
+def unreadable(field: Field) -> list[tuple[bytes, str, int]]:
+    """(octets of the field and after it, name of the field in the error, its command_status)"""
+    own = (field.name, field.status)
+    if field.kind is Kind.INTEGER:
+        return [(b"", *own)]
+    if field.kind is Kind.STRING:
+        return [(b"x" * field.size + b"\0", *own)]
+    if field.kind is Kind.TIME:
+        return [(b"x" * 17 + b"\0", *own)]
+    if field.kind is Kind.MESSAGE:
+        cases = [(b"", "sm_length"), (b"\1", "sm_length"), (b"\xff" + b"x" * 254, "sm_length")]
+        return [(octets, name, field.status) for octets, name in cases]
+    address: list[tuple[bytes, str, int]] = [
+        (b"", "dest_addr_ton", c.ESME_RINVDSTTON),
+        (b"\0", "dest_addr_npi", c.ESME_RINVDSTNPI),
+        (b"\0\0" + b"x" * 21 + b"\0", "destination_addr", c.ESME_RINVDSTADR),
+    ]
+    if field.kind is Kind.DESTINATIONS:
+        return [
+            (b"", "number_of_dests", field.status),
+            (b"\0", "number_of_dests", field.status),
+            (b"\1", "dest_flag", c.ESME_RINVDESTFLAG),
+            (b"\1\0", "dest_flag", c.ESME_RINVDESTFLAG),
+            (b"\1\3", "dest_flag", c.ESME_RINVDESTFLAG),
+            (b"\2" + b"\1\0\0\0", "dest_flag", c.ESME_RINVDESTFLAG),
+            (b"\1\2" + b"x" * 21 + b"\0", "dl_name", c.ESME_RINVDLNAME),
+            *((b"\1\1" + octets, name, status) for octets, name, status in address),
+        ]
+    return [
+        (b"", "no_unsuccess", field.status),
+        *((b"\1" + octets, name, status) for octets, name, status in address),
+        (b"\1" + bytes(6), "error_status_code", field.status),
+    ]
+
+
+def unreadable_cases() -> list[Any]:
+    return [
+        pytest.param(
+            command_id,
+            b"".join(EMPTY.get(before.kind, b"\0") for before in layout[:at]) + octets,
+            name,
+            status,
+            id=f"{c.COMMAND_NAMES[command_id]}-{name}-{number}",
+        )
+        for command_id, layout in LAYOUTS.items()
+        for at, field in enumerate(layout)
+        for number, (octets, name, status) in enumerate(unreadable(field))
+        # A response without its body is one (section 3.2.1.3).
+        if octets or at or not command_id & c.RESPONSE_BIT
+    ]
+
+
+@pytest.mark.parametrize(("command_id", "body", "field", "status"), unreadable_cases())
+def test_a_field_beyond_its_limit_is_not_read(command_id: int, body: bytes, field: str, status: int):
+    with pytest.raises(PduError) as caught:
+        pdu.decode(whole(command_id, body))
+    error = caught.value
+    assert (error.pdu, error.field, error.command_status) == (c.COMMAND_NAMES[command_id], field, status)
+    assert error.sequence_number == 7
+    assert error.limit
+    assert "x" * 9 not in str(error)
+
+
+@pytest.mark.parametrize("command_id", [c.SUBMIT_SM, c.DELIVER_SM, c.REPLACE_SM])
+def test_the_longest_of_a_peer_that_speaks_5_0_is_read(command_id: int):
+    body = b"".join(b"\0" for _ in LAYOUTS[command_id][:-1]) + b"\xff" + b"x" * 255
+    decoded = pdu.decode(whole(command_id, body))
+    assert isinstance(decoded, pdu.SubmitSm | pdu.DeliverSm | pdu.ReplaceSm)
+    assert decoded.short_message == b"x" * 255
+
+
+def reserved_values() -> list[Any]:
+    return [
+        pytest.param(command_id, field, id=f"{c.COMMAND_NAMES[command_id]}-{field.name}")
+        for command_id, layout in LAYOUTS.items()
+        for field in layout
+        if field.values is not None
+    ]
+
+
+@pytest.mark.parametrize(("command_id", "field"), reserved_values())
+def test_reserved_values_are_read(command_id: int, field: Field):
+    layout = LAYOUTS[command_id]
+    body = b"".join(
+        b"\xfe\xff"[one.name == "sm_default_msg_id" :][:1] if one == field else EMPTY.get(one.kind, b"\0")
+        for one in layout
+    )
+    value = getattr(pdu.decode(whole(command_id, body)), field.name)
+    assert value in (0xFE, 0xFF)
+    assert value not in (field.values or ())
+
+
+@pytest.mark.parametrize("octets", [b"x\0", b"2611211000\0", b"x" * 15 + b"\0"])
+def test_a_time_of_another_length_is_read_where_nobody_can_be_told(octets: bytes):
+    response = pdu.decode(whole(c.QUERY_SM_RESP, b"id\0" + octets + b"\2\0"))
+    assert isinstance(response, pdu.QuerySmResp)
+    assert (response.final_date, response.message_state) == (octets[:-1], 2)
+    body = bytes(10) + octets + b"\0" + bytes(4) + b"\2hi"
+    assert isinstance(pdu.decode(whole(c.DELIVER_SM, body), lenient=True), pdu.DeliverSm)
+    with pytest.raises(PduError, match="schedule_delivery_time: must be 1 or 17 octets"):
+        pdu.decode(whole(c.DELIVER_SM, body))
+
+
+def test_the_text_goes_into_one_place_only():
+    payload = [(c.TAG_MESSAGE_PAYLOAD, b"b")]
+    for struct in (pdu.SubmitSm, pdu.DeliverSm, pdu.ReplaceSm):
+        assert pdu.encode(struct(tlvs=payload), 1)
+        with pytest.raises(PduError) as caught:
+            pdu.encode(struct(short_message=b"a", tlvs=payload), 1)
+        assert (caught.value.field, caught.value.command_status) == ("message_payload", c.ESME_RTLVNOTALLWD)
     with pytest.raises(PduError):
-        pdu.encode(pdu.SubmitMulti(dest_addresses=[pdu.DestAddress(b"1")] * 256), 1)
+        pdu.encode(least(c.SUBMIT_MULTI, short_message=b"a", tlvs=payload), 1)
+
+
+SAR = [(c.TAG_SAR_MSG_REF_NUM, b"\0\7"), (c.TAG_SAR_TOTAL_SEGMENTS, b"\3"), (c.TAG_SAR_SEGMENT_SEQNUM, b"\3")]
+
+
+def test_the_three_parameters_of_a_part_go_together():
+    assert pdu.encode(pdu.SubmitSm(tlvs=SAR[::-1]), 1)
+    for at, (tag, _) in enumerate(SAR):
+        with pytest.raises(PduError) as caught:
+            pdu.encode(pdu.SubmitSm(tlvs=SAR[:at] + SAR[at + 1 :]), 1)
+        assert (caught.value.field, caught.value.command_status) == (TLVS[tag].name, c.ESME_RMISSINGTLV)
+    with pytest.raises(PduError) as caught:
+        pdu.encode(pdu.SubmitSm(tlvs=[*SAR[:2], (c.TAG_SAR_SEGMENT_SEQNUM, b"\4")]), 1)
+    assert (caught.value.field, caught.value.command_status) == ("sar_segment_seqnum", c.ESME_RINVTLVVAL)
+    assert pdu.decode(whole(c.DATA_SM_RESP, b"x\0\x02\x0f\0\1\0")).tlvs == [(0x20F, b"\0")]
+
+
+def test_values_of_tlvs_have_limits_too():
+    limited = {rule.name: (rule.value_min, rule.value_max) for rule in TLVS.values() if rule[4:] != (0, 255)}
+    assert limited == {
+        "number_of_messages": (0, 99),
+        "sar_total_segments": (1, 255),
+        "sar_segment_seqnum": (1, 255),
+        "congestion_state": (0, 100),
+    }
+    for tag, rule in TLVS.items():
+        for value in {rule.value_min - 1, rule.value_max + 1} & set(range(256)):
+            with pytest.raises(
+                PduError, match=f"{rule.name}: {rule.value_min} to {rule.value_max}"
+            ) as caught:
+                pdu.encode_tlvs([(tag, bytes((value,)))], "submit_sm")
+            assert (caught.value.pdu, caught.value.command_status) == ("submit_sm", c.ESME_RINVTLVVAL)
+            assert pdu.decode_tlvs(tag.to_bytes(2, "big") + b"\0\1" + bytes((value,)))
 
 
 def test_known_tlvs_must_have_their_size_and_others_go_out_as_they_are():
     for tag, rule in TLVS.items():
         for size in {rule.octets_min, rule.octets_max}:
-            encoded = pdu.encode_tlvs([(tag, b"x" * size)])
-            assert pdu.decode_tlvs(encoded) == [(tag, b"x" * size)]
+            for value in {rule.value_min, rule.value_max}:
+                encoded = pdu.encode_tlvs([(tag, bytes((value,)) * size)])
+                assert pdu.decode_tlvs(encoded) == [(tag, bytes((value,)) * size)]
         if rule.octets_min:
             with pytest.raises(PduError, match=rule.name):
                 pdu.encode_tlvs([(tag, b"x" * (rule.octets_min - 1))])
@@ -263,8 +460,9 @@ def test_the_tags_of_the_table_are_the_constants():
 
 def test_numbers_of_the_header_have_limits():
     for numbers in ((1 << 32, 0), (-1, 0), (1, -1), (1, 1 << 32)):
-        with pytest.raises(PduError):
-            pdu.encode(pdu.Unbind(), *numbers)
+        for message in (pdu.Unbind(), pdu.SubmitSm(), pdu.SubmitSmResp(), least(c.SUBMIT_MULTI)):
+            with pytest.raises(PduError, match="sequence_number"):
+                pdu.encode(message, *numbers)
 
 
 def test_a_refusal_has_no_body():
@@ -293,7 +491,25 @@ def test_a_refusal_keeps_the_tlvs_it_has():
     body = b"\0\x04\x25\0\1\3\x04\x28\0\1\x50"
     decoded = pdu.decode(whole(0x80000004, body, c.ESME_RDELIVERYFAILURE))
     assert decoded.tlv_integer(c.TAG_DELIVERY_FAILURE_REASON) == 3
-    assert decoded.tlv_integer(c.TAG_CONGESTION_STATE) == 80
+    assert decoded.congestion_state == 80
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(b"\0", 0), (b"\x64", 100), (b"\x65", None), (b"\xff", None), (b"", None), (b"\0\1", None)],
+)
+def test_the_congestion_state_of_any_response(value: bytes, expected: int | None):
+    tlv = b"\x04\x28" + len(value).to_bytes(2, "big") + value
+    for body, command_id in ((b"id\0", c.SUBMIT_SM_RESP), (b"", c.ENQUIRE_LINK_RESP), (b"", c.GENERIC_NACK)):
+        assert pdu.decode(whole(command_id, body + tlv)).congestion_state == expected
+    assert pdu.SubmitSmResp().congestion_state is None
+
+
+def test_the_version_of_the_smsc():
+    decoded = pdu.decode(whole(c.BIND_RECEIVER_RESP, b"SMSC\0\x02\x10\0\1\x50"))
+    assert isinstance(decoded, pdu.BindReceiverResp)
+    assert decoded.sc_interface_version == 0x50
+    assert pdu.BindTransceiverResp().sc_interface_version is None
 
 
 def test_unknown_tlvs_survive():
@@ -365,11 +581,48 @@ def test_broken_destinations():
         assert caught.value.command_status == status
 
 
-def test_an_unknown_command_is_answered():
-    for command_id in (0x111, 0x10200, 0x80000099, 0):
-        with pytest.raises(PduError) as caught:
-            pdu.decode(whole(command_id, b"x"))
-        assert (caught.value.command_status, caught.value.sequence_number) == (c.ESME_RINVCMDID, 7)
+@pytest.mark.parametrize(
+    ("command_id", "name", "limit"),
+    [
+        (0x111, "broadcast_sm", "not supported"),
+        (0x112, "query_broadcast_sm", "not supported"),
+        (0x80000113, "cancel_broadcast_sm_resp", "not supported"),
+        (0x101FF, "0x000101FF", "unknown"),
+        (0x10300, "0x00010300", "unknown"),
+        (0x40010200, "0x40010200", "unknown"),
+        (0x80000099, "0x80000099", "unknown"),
+        (0, "0x00000000", "unknown"),
+    ],
+)
+def test_an_unknown_command_is_answered(command_id: int, name: str, limit: str):
+    with pytest.raises(PduError) as caught:
+        pdu.decode(whole(command_id, b"x"))
+    error = caught.value
+    assert (error.pdu, error.field, error.limit) == (name, "command_id", limit)
+    assert (error.command_status, error.sequence_number) == (c.ESME_RINVCMDID, 7)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"anything\xff\0\x04\x27"])
+@pytest.mark.parametrize("command_id", [0x10200, 0x102FF, 0x80010200, 0x800102FF])
+def test_a_vendors_pdu_is_kept_octet_by_octet(command_id: int, body: bytes):
+    for status in (0, c.ESME_RTHROTTLED):
+        frame = whole(command_id, body, status)
+        decoded = pdu.decode(frame)
+        assert decoded == pdu.VendorPdu(
+            command_id=command_id, body=body, command_status=status, sequence_number=7
+        )
+        assert pdu.encode(decoded, 7, status) == frame
+        assert (
+            repr(decoded)
+            == f"VendorPdu(command_id=0x{command_id:08X}, sequence_number=7, octets={len(body)})"
+        )
+
+
+@pytest.mark.parametrize("command_id", [0x101FF, 0x10300, 4, c.BROADCAST_SM])
+def test_no_other_pdu_is_written_as_a_vendors(command_id: int):
+    with pytest.raises(PduError) as caught:
+        pdu.encode(pdu.VendorPdu(command_id=command_id), 1)
+    assert (caught.value.field, caught.value.command_status) == ("command_id", c.ESME_RINVCMDID)
 
 
 @pytest.mark.parametrize("frame", [b"", b"\0\0\0\x10", whole(0x15, b"")[:-1], whole(0x15, b"") + b"\0"])
@@ -384,7 +637,7 @@ def test_what_is_not_one_pdu_is_a_framing_error(frame: bytes):
 def field_values(field: Field) -> st.SearchStrategy[Any]:
     octets = st.binary(max_size=field.size - 1).map(lambda value: value.replace(b"\0", b"x"))
     if field.kind is Kind.INTEGER:
-        return st.integers(0, 255)
+        return st.integers(0, 255) if field.values is None else st.sampled_from(sorted(field.values))
     if field.kind is Kind.STRING:
         return octets
     if field.kind is Kind.TIME:
@@ -395,7 +648,7 @@ def field_values(field: Field) -> st.SearchStrategy[Any]:
     octet = st.integers(0, 255)
     if field.kind is Kind.DESTINATIONS:
         lists = address.filter(bool).map(lambda name: pdu.DestAddress(dl_name=name))
-        return st.lists(st.builds(pdu.DestAddress, address, octet, octet) | lists, max_size=3)
+        return st.lists(st.builds(pdu.DestAddress, address, octet, octet) | lists, min_size=1, max_size=3)
     return st.lists(st.builds(pdu.UnsuccessSme, address, octet, octet, st.integers(0, 2**32 - 1)), max_size=3)
 
 

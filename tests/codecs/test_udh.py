@@ -55,6 +55,8 @@ def test_a_header_longer_than_the_data_is_no_header(data: bytes):
 def test_repeated_elements_the_last_valid_one_counts():
     header = udh.build([(0, b"\1\2\1"), (0, b"\2\3\2"), (8, b"\0\3\2\0"), (0, b"\3\2")])
     assert udh.concat_of(header) == (2, 3, 2)
+    assert udh.reference_bits_of(header) == 8
+    assert udh.reference_bits_of(udh.concat16(1, 1, 1)) == 16
     assert udh.ports_of(udh.build([udh.ports16(1, 2), udh.ports8(240, 241), (5, b"\1\2\3"), (4, b"\1")])) == (
         240,
         241,
@@ -116,6 +118,7 @@ def test_names_of_elements():
 def test_any_octets_are_read(data: bytes):
     header, rest = udh.strip(data)
     assert header + rest == data
+    assert udh.reference_bits_of(header) in ((8, 16) if udh.concat_of(header) else (0,))
     concat = udh.concat_of(header)
     assert concat is None or 1 <= concat.number <= concat.total
     assert all(0 <= language <= 13 for language in udh.shifts_of(header))

@@ -110,6 +110,97 @@ def test_the_last_moment_of_a_span_is_remembered_for_a_whole_second() -> None:
         assert pacer.available(last + 0.9999) == 0
 
 
+# -- a rate that changes -------------------------------------------------------------------------------
+
+RATES = st.one_of(st.integers(1, 600).map(float), st.floats(1.0, 300.0))
+
+
+@given(
+    first=RATES,
+    steps=st.lists(st.tuples(st.floats(0.0, 1.2), st.none() | RATES), min_size=1, max_size=120),
+    start=st.floats(0.0, 1e6),
+)
+def test_across_changes_no_second_is_above_the_rate_at_its_last_part(
+    first: float, steps: list[tuple[float, float | None]], start: float
+) -> None:
+    """Which is never above the highest rate in force in that second, and is the lower rate at once."""
+    pacer = Pacer(first)
+    now = start
+    sent: list[tuple[float, int, float]] = []
+    for step, rate in steps:
+        now += step * step * step
+        if rate is not None:
+            pacer.set_rate(rate, now)
+        parts = pacer.available(now)
+        if parts:
+            pacer.took(parts, now)
+            sent.append((now, parts, pacer.rate))
+    for number, (last, _, rate) in enumerate(sent, 1):
+        assert sum(parts for at, parts, _ in sent[:number] if at > last - 1) <= rate
+
+
+@pytest.mark.parametrize(("before", "after"), [(1_000, 50), (500, 1), (2_000, 1_999), (100, 0.5)])
+def test_a_lower_rate_holds_from_the_next_second_on(before: float, after: float) -> None:
+    pacer = Pacer(before)
+    now = 100.0
+    while now < 103.0:
+        pacer.took(pacer.available(now), now)
+        now = max(pacer.next_at(now), now + 1e-6)
+    pacer.set_rate(after, now)
+    sent: list[tuple[float, int]] = []
+    end = now + 6
+    while now < end:
+        parts = pacer.available(now)
+        if parts:
+            sent.append((now, parts))
+            pacer.took(parts, now)
+        assert pacer.next_at(now) > now
+        now = max(pacer.next_at(now), now + 1e-6)
+    assert most_in_a_second(sent) <= max(1, after)
+    assert sum(parts for _, parts in sent) >= min(1, after) * 4 * 0.93
+    if after >= 1:
+        assert sent[0][0] <= 103.0 + 1.1
+        assert sum(parts for _, parts in sent) >= 0.93 * after * 4.9
+
+
+def test_a_higher_rate_is_used_at_once() -> None:
+    pacer = Pacer(10)
+    sent = send_all(pacer, [7 + tick / 50 for tick in range(60)])
+    assert sum(parts for _, parts in sent) <= 20
+    pacer.set_rate(1_000, 8.3)
+    more = send_all(pacer, [8.3 + tick / 50 for tick in range(50)])
+    assert sum(parts for _, parts in more) >= 900
+
+
+def test_from_and_to_unlimited() -> None:
+    pacer = Pacer(0)
+    pacer.took(5_000, 1.0)
+    pacer.set_rate(10, 1.5)
+    assert pacer.used_last_second(1.5) == 0
+    assert pacer.available(1.5) == 1
+    pacer.took(1, 1.5)
+    pacer.set_rate(0, 1.6)
+    assert pacer.available(1.6) == UNLIMITED
+    pacer.set_rate(10, 1.7)
+    assert pacer.available(1.7) == 1
+
+
+@given(
+    changes=st.lists(st.tuples(st.floats(0.05, 300.0), st.integers(1, 20)), min_size=1, max_size=20),
+    now=st.floats(0.0, 1e6),
+)
+def test_next_at_holds_across_changes(changes: list[tuple[float, int]], now: float) -> None:
+    pacer = Pacer(100)
+    for rate, wakes in changes:
+        pacer.set_rate(rate, now)
+        for _ in range(wakes):
+            pacer.took(pacer.available(now), now)
+            moment = pacer.next_at(now)
+            assert moment >= now
+            assert pacer.available(moment + 1e-6) > 0
+            now = moment + 1e-6
+
+
 def test_memory_is_bounded_by_the_spans_of_a_second() -> None:
     pacer = Pacer(1e6)
     for tick in range(100_000):

@@ -40,3 +40,37 @@ def test_it_is_the_plain_definition(routes: dict[str, tuple[str]], number: str) 
     router = Router([([prefix] if prefix else [], carriers) for prefix, carriers in routes.items()])
     fitting = [prefix for prefix in routes if number.startswith(prefix)]
     assert router.choose(number) == (routes[max(fitting, key=len)] if fitting else ())
+
+
+class Told:
+    """A hook that answers what it was told to."""
+
+    def __init__(self, answer: list[str]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, list[str], float]] = []
+
+    def carriers(self, to: str, usual: list[str], now: float) -> list[str]:
+        self.asked.append((to, list(usual), now))
+        usual.clear()  # what it does with its own list is its own affair
+        return self.answer
+
+
+PORTED = Router([(["81"], ("docomo", "au", "softbank")), (["82"], ("kt",))])
+
+
+def test_portability_orders_what_the_route_names() -> None:
+    hook = Told(["softbank", "au"])
+    assert PORTED.choose_ported("8190", hook, 5.0) == ("softbank", "au", "docomo")
+    assert hook.asked == [("8190", ["docomo", "au", "softbank"], 5.0)]
+
+
+def test_portability_adds_and_removes_no_carrier() -> None:
+    assert PORTED.choose_ported("8190", Told(["kt", "au", "au"]), 5.0) == ("au", "docomo", "softbank")
+    assert PORTED.choose_ported("8190", Told([]), 5.0) == ("docomo", "au", "softbank")
+
+
+def test_where_there_is_no_choice_nobody_is_asked() -> None:
+    hook = Told(["au"])
+    assert PORTED.choose_ported("8290", hook, 5.0) == ("kt",)
+    assert PORTED.choose_ported("99", hook, 5.0) == ()
+    assert hook.asked == []

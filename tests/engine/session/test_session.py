@@ -641,6 +641,20 @@ def test_the_smscs_unbind_does_not_wait_long(talk: Any, wire: Any) -> None:
     assert t.sent() == [(c.UNBIND_RESP, OK, 50, b"")]
 
 
+def test_an_answer_too_late_for_a_session_that_ended_while_its_unbind_waited_is_dropped(
+    talk: Any, wire: Any
+) -> None:
+    t = talk(unbind_grace_s=1.0).bound()
+    t.submit("a")
+    t.receive(wire.pdu(c.UNBIND, 50))
+    t.session.receive_eof(t.now)
+    assert t.session.events()[-1] == Closed(CloseReason.EOF, "", ["a"], [])
+    t.session.answer_delivers([(4, c.DELIVER_SM, OK)])
+    assert t.session.events() == [Counted("answer_stale", 1)]
+    assert t.sent() == []
+    assert t.session.state is State.CLOSED
+
+
 def test_both_unbind_at_once(talk: Any, wire: Any) -> None:
     t = talk().bound()
     t.session.unbind(t.now)
@@ -648,6 +662,19 @@ def test_both_unbind_at_once(talk: Any, wire: Any) -> None:
     t.receive(wire.pdu(c.UNBIND, 50))
     assert t.sent() == [(c.UNBIND_RESP, OK, 50, b"")]
     assert t.receive(wire.pdu(c.UNBIND_RESP, ours))[-1].reason is CloseReason.UNBOUND
+
+
+def test_an_unbind_may_be_answered_by_closing(talk: Any, wire: Any) -> None:
+    t = talk().bound()
+    t.session.unbind(t.now)
+    t.session.receive_eof(t.now)
+    assert t.session.events() == [Closed(CloseReason.UNBOUND, "closed without unbind_resp", [], [])]
+    # The end of a peer that has not waited for the answer to its own unbind is still an end nobody asked for.
+    t = talk().bound()
+    t.submit("a")
+    t.receive(wire.pdu(c.UNBIND, 50))
+    t.session.receive_eof(t.now)
+    assert t.session.events()[-1] == Closed(CloseReason.EOF, "", ["a"], [])
 
 
 def test_the_end_tells_what_was_sent_from_what_was_not(talk: Any, wire: Any) -> None:

@@ -1,0 +1,39 @@
+"""The targets by name: what to call, where to begin, how long an input may be.
+
+A target is a function of octets that returns if all its properties hold. It needs no fuzzer, so that the
+tests call the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import codec_targets, intake_targets, session_target
+from .seeds import SEEDS
+
+
+class Target(NamedTuple):
+    """`structured`: inputs are PDUs, and are changed by `mutator.mutate_pdu`."""
+
+    check: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    octets_max: int
+    structured: bool = False
+
+
+TARGETS: dict[str, Target] = {
+    "framing": Target(codec_targets.framing, SEEDS["framing"], 400),
+    "pdu": Target(codec_targets.pdus, SEEDS["pdu"], 1_000, structured=True),
+    "fast": Target(codec_targets.fast_paths, SEEDS["fast"], 600, structured=True),
+    "udh": Target(codec_targets.headers, SEEDS["udh"], 300),
+    "receipt": Target(codec_targets.receipts, SEEDS["receipt"], 1_500, structured=True),
+    "inbound": Target(codec_targets.inbounds, SEEDS["inbound"], 600, structured=True),
+    "segment": Target(codec_targets.segments, SEEDS["segment"], 500),
+    "alphabets": Target(codec_targets.alphabets, SEEDS["alphabets"], 300),
+    "time": Target(codec_targets.times, SEEDS["time"], 40),
+    "frames": Target(intake_targets.frames, SEEDS["frames"], 400),
+    "requests": Target(intake_targets.requests, SEEDS["requests"], 800),
+    "objects": Target(intake_targets.objects, SEEDS["objects"], 300),
+    "session": Target(session_target.sessions, SEEDS["session"], 600),
+}
