@@ -75,6 +75,8 @@ class Engine:
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
         self.carriers: dict[str, Carrier] = {}
         self.feeds: dict[str, Feed] = {}
+        self.open_carriers: set[str] = set()
+        """Carriers whose breaker is open: messages had better go elsewhere."""
 
     async def start(self, group: TaskGroup) -> TodokeNode:
         """Take the next epoch, make everything, start its tasks. Raises StoreError."""
@@ -106,6 +108,7 @@ class Engine:
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
             carrier.late.on_events = self._told
             carrier.on_looked = self._looked
+            carrier.on_open = partial(self._opened, config.name)
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -129,7 +132,7 @@ class Engine:
             self._clock,
             self._store,
             accept,
-            Preparer(router, rules),
+            Preparer(router, rules, self.open_carriers),
             self.carriers,
             self.feeds,
             self.epoch,
@@ -161,6 +164,16 @@ class Engine:
     def _scheduled(self, carrier: str, at_ms: int) -> None:
         self.carriers[carrier].due.notice(at_ms)
 
+    def _opened(self, name: str, is_open: bool) -> None:
+        """A breaker changed: what could not go to this carrier a moment ago may go there now."""
+        if is_open:
+            self.open_carriers.add(name)
+            return
+        self.open_carriers.discard(name)
+        for carrier in self.carriers.values():
+            if carrier.recorder.moving:
+                carrier.recorder.move_away(True)
+
     def _told(self, app: str, count: int) -> None:
         feed = self.feeds.get(app)
         if feed is not None:
@@ -171,7 +184,7 @@ class Engine:
     ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
         for name in router.choose(entry.to):
-            if name in tried or name not in self.carriers:
+            if name in tried or name not in self.carriers or name in self.open_carriers:
                 continue
             carrier = self.carriers[name]
             moved = msgspec.structs.replace(entry)

@@ -20,6 +20,7 @@ import msgspec
 from anyio.abc import ByteStream, TaskGroup
 
 from ...codecs import constants as c
+from ...codecs.receipt import Receipt
 from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
@@ -34,9 +35,11 @@ from ..session.events import DeliverItem, ResponseItem
 from ..session.settings import SessionConfig
 from .bodies import BodyMaker
 from .due import DueStage
+from .health import Health
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
+from .receipt_failure import is_destinations
 from .recorder import Elsewhere, Recorder
 from .slots import Slots
 from .taker import Taker
@@ -55,6 +58,8 @@ GIVE_UP_LOOK_S: Final = 0.05
 LAST_ANSWERS_S: Final = 1.0
 """After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
 UNDECIDED_S: Final = 1.0
+HEALTH_GRAIN_S: Final = 0.02
+"""What the judges say is looked at by time this often at most."""
 
 Connector = Callable[[], Awaitable[ByteStream]]
 
@@ -96,7 +101,15 @@ class Carrier:
         self._store = store
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
+        self.health = Health(
+            clock.monotonic(),
+            window=config.window,
+            rate=config.rate,
+            response_timeout_s=config.response_timeout_s,
+            jitter=rng.random,
+        )
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
+        self.outgoing.destinations = self.health.destinations
         self._stages = [
             DurableStage(store, f"{kind}-{config.name}", turns, epoch)
             for kind in ("record", "rx", "due", "late")
@@ -122,6 +135,7 @@ class Carrier:
             elsewhere=elsewhere,
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
+            health=self.health,
         )
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
@@ -137,9 +151,14 @@ class Carrier:
         )
         self._clock = clock
         self._pace_bell = Bell()
+        self._health_bell = Bell()
+        self._was_open = False
+        self.on_open: Callable[[bool], None] = lambda is_open: None
+        """Called when the breaker opens, and when it is open no more."""
         self.recorder.on_orphans = self.receipts.look_for
         self.recorder.on_due = self.due.notice
         self.receipts.on_due = self.due.notice
+        self.receipts.on_finals = self._on_finals
         self.due.on_released = self.taker.queued
         self.due.on_parked = self.receipts.look_for
         self.due.applying = self.receipts.applying
@@ -208,8 +227,9 @@ class Carrier:
         """Each slot is worth an even part of the account's rate."""
         config = self.config
         if config.rate and self.slots.held:
-            rate = config.rate * len(self.slots.held) / config.binds
-            self.outgoing.pacer.set_rate(rate, self._clock.monotonic())
+            now = self._clock.monotonic()
+            self.health.pace.set_contract(config.rate * len(self.slots.held) / config.binds)
+            self.outgoing.pacer.set_rate(self.health.pace.rate(now), now)
 
     def _renewed(self) -> None:
         if not self._losing:
@@ -314,7 +334,63 @@ class Carrier:
         # What was granted before the bind was up needs no grant, nor an answer, to leave now.
         self._pump()
 
+    def _hear(self, bind: Bind, items: list[ResponseItem]) -> None:
+        """Let the account's judges hear these answers, and do what they say."""
+        now = self._clock.monotonic()
+        health = self.health
+        health.heard(bind.name, items, bind.congestion_state, now)
+        window = health.window_of(bind.name)
+        if window != bind.window:
+            bind.window = window
+            self._windows_changed()
+        self._heed(now)
+        if any(item[2] == c.ESME_RINVBNDSTS for item in items):
+            bind.rebind("the SMSC says that this session is not bound (ESME_RINVBNDSTS)")
+
+    def _heed(self, now: float) -> None:
+        """What the judges say now becomes what the pump does."""
+        health, outgoing = self.health, self.outgoing
+        pace = health.pace
+        if pace.contract_rate:
+            rate = pace.rate(now)
+            if rate != outgoing.pacer.rate:
+                outgoing.pacer.set_rate(rate, now)
+                self._health_bell.ring()
+        else:
+            outgoing.paused_until = max(outgoing.paused_until, pace.paused_until(now))
+        is_open = health.is_open(now)
+        tried = outgoing.probes is not None
+        outgoing.probes = health.breaker.probes(now)
+        if is_open != self._was_open:
+            self._was_open = is_open
+            level = logging.WARNING if is_open else logging.INFO
+            word = "is left alone for a while" if is_open else "is tried again"
+            log.log(level, "%s: %s: %s", self.config.name, word, health.breaker.reason)
+            self.on_open(is_open)
+            self.recorder.move_away(is_open)
+            self.taker.bell.ring()
+            self._health_bell.ring()
+        elif tried != (outgoing.probes is not None):
+            self._health_bell.ring()
+
+    async def _keep_health(self) -> None:
+        """A task: what time alone changes."""
+        while True:
+            self._heed(self._clock.monotonic())
+            wait_s = self.health.look_again_in(self._clock.monotonic())
+            if await self._health_bell.wait(wait_s) is False:
+                self._heed(self._clock.monotonic())
+                self._pump()
+            else:
+                await anyio.sleep(HEALTH_GRAIN_S)
+
+    def _on_finals(self, delivered: int, failed: list[Receipt]) -> None:
+        carriers = sum(not is_destinations(each.err, each.network_error) for each in failed)
+        self.health.receipts(delivered, carriers, self._clock.monotonic())
+        self._heed(self._clock.monotonic())
+
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        self._hear(bind, items)
         # The pump first: its writer is woken before the recorder, and the window is full again while we
         # write down.
         try:
@@ -330,6 +406,9 @@ class Carrier:
 
     def on_doubt(self, bind: Bind, tokens: list[Any]) -> None:
         log.warning("%s: %d parts are in doubt on bind %s", self.config.name, len(tokens), bind.name)
+        if bind.bound:
+            self.health.timed_out(len(tokens), self._clock.monotonic())
+            self._heed(self._clock.monotonic())
         self.recorder.doubted(tokens)
 
     def on_unsent(self, bind: Bind, tokens: list[Any]) -> None:
@@ -346,7 +425,10 @@ class Carrier:
         self._pump()
 
     def _windows_changed(self) -> None:
+        now = self._clock.monotonic()
         self.recorder.windows = sum(bind.window for bind in self.binds if bind.bound)
+        self.health.binds(len(self.outgoing.binds), now)
+        self._heed(now)
         self.recorder.want_grants()
         self.taker.bell.ring()
 
@@ -354,7 +436,13 @@ class Carrier:
         self.recorder.bell.ring()
 
     def _pump(self) -> None:
-        self.outgoing.pump()
+        outgoing = self.outgoing
+        if outgoing.probes is None:
+            outgoing.pump()
+        else:
+            before = outgoing.parts_sent
+            outgoing.pump()
+            self.health.breaker.probing(outgoing.parts_sent - before, self._clock.monotonic())
         if self.outgoing.pace_wait_until is not None:
             self._pace_bell.ring()
         if self.taker.wanted():
@@ -383,6 +471,7 @@ class Carrier:
             group.start_soon(self._keep_pace)
             group.start_soon(self.slots.run)
             group.start_soon(self._look_after)
+            group.start_soon(self._keep_health)
             task_status.started()
 
     async def _keep_pace(self) -> None:

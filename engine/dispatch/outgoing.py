@@ -20,6 +20,7 @@ from ..ledger import blocks
 from ..ledger.keys import LANES
 from . import hours
 from .bodies import BodyMaker
+from .destinations import Destinations
 from .pacing import Pacer
 from .runs import OUT_OF_TIME, LongMessage, Run, parts_to_send
 
@@ -63,6 +64,10 @@ class Outgoing:
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
         self.lease_until = float("inf")
         """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
+        self.probes: int | None = None
+        """Parts that may still be sent while the account is being tried out (breaker.py); None: any number."""
+        self.destinations: Destinations | None = None
+        """The numbers that have to wait; asked only while there are any."""
         self.pace_wait_until: float | None = None
         """Set when only the pace (or a pause) holds parts back: call `pump` then."""
         self.parts_sent = 0
@@ -95,6 +100,14 @@ class Outgoing:
         """Entries in hand that are not granted yet: the measure of whether to take another block."""
         return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
 
+    def unmoved(self) -> int:
+        """Entries in hand that were not asked yet whether another carrier may take them."""
+        return sum(
+            max(0, len(run.entries) - max(run.next, run.tried_moving))
+            for lane in self.lanes.values()
+            for run in lane
+        )
+
     def granted_ahead(self) -> int:
         """Entries granted and not handed to a bind."""
         return sum(run.grant - run.next for lane in self.lanes.values() for run in lane)
@@ -111,6 +124,8 @@ class Outgoing:
             self.pace_wait_until = self.paused_until
             return
         allowed = self.pacer.available(now)
+        if self.probes is not None:
+            allowed = min(allowed, self.probes)
         now_ms = int(self.clock.wall() * 1000)
         blocked = False
         for bind in self.binds:
@@ -126,11 +141,13 @@ class Outgoing:
             self._gather(bind, count, bodies, tokens, now_ms)
             if bodies:
                 self.pacer.took(len(bodies), now)
+                if self.probes is not None:
+                    self.probes -= len(bodies)
                 allowed -= len(bodies)
                 self.parts_sent += len(bodies)
                 bind.submit(bodies, tokens)
                 blocked = allowed <= 0
-        if blocked and self._has_usable():
+        if blocked and self.probes != 0 and self._has_usable():
             self.pace_wait_until = self.pacer.next_at(now)
         if len(self.binds) > 1:
             self.binds.append(self.binds.pop(0))
@@ -188,9 +205,13 @@ class Outgoing:
         index, stop = run.next, run.usable
         sender: str | None = None
         body = None
+        waiting = self.destinations or None
         while index < stop and count > 0:
             entry = entries[index]
             if entry is None or (skip and index in skip):
+                index += 1
+                continue
+            if waiting is not None and self._has_to_wait(run, index, entry.to, waiting, now_ms):
                 index += 1
                 continue
             if entry.parts == 1 and entry.extra is None and not entry.expires_ms:
@@ -211,6 +232,17 @@ class Outgoing:
             index += 1
         run.next = index
         return count
+
+    def _has_to_wait(
+        self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int
+    ) -> bool:
+        """Whether this number's queue at the SMSC is full: the message waits outside its block."""
+        now = self.clock.monotonic()
+        wait_s = destinations.until(to, now) - now
+        if wait_s <= 0:
+            return False
+        self.skips.append((run, index, NOT_NOW, now_ms + int(wait_s * 1000)))
+        return True
 
     @property
     def _gsm7_coding(self) -> int:

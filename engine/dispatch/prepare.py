@@ -6,6 +6,7 @@ the text falls by that carrier's rules, and when it may first be sent.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import NamedTuple
 from zlib import crc32
 
@@ -73,9 +74,13 @@ class CarrierRules(NamedTuple):
 class Preparer:
     """Routes and measures messages for the carriers of one node."""
 
-    def __init__(self, router: Router, carriers: dict[str, CarrierRules]) -> None:
+    def __init__(
+        self, router: Router, carriers: dict[str, CarrierRules], avoided: Set[str] = frozenset()
+    ) -> None:
+        """`avoided`: carriers that are not chosen while a route has another; read at every submission."""
         self._router = router
         self._carriers = carriers
+        self._avoided = avoided
 
     def prepare(
         self, messages: list[Valid], places: list[int], now_ms: int
@@ -84,6 +89,7 @@ class Preparer:
         batchlets: list[Batchlet] = []
         refused: list[Refusal] = []
         choose, carriers, single = self._router.choose, self._carriers, segment.single
+        avoided = self._avoided
         last: Batchlet | None = None
         for valid, place in zip(messages, places, strict=True):
             to = valid.to
@@ -97,6 +103,8 @@ class Preparer:
                     )
                     continue
                 name = names[0]
+                if avoided and name in avoided:
+                    name = next((each for each in names if each not in avoided), name)
             else:
                 name = valid.carrier
                 if name not in carriers:

@@ -29,6 +29,7 @@ from ..ledger.events import Told, publish
 from ..ledger.keys import GROUP, CarrierKeys
 from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined, origin_octets
 from . import retry
+from .health import Health, destination_full
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
 from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
 
@@ -42,6 +43,7 @@ FINISH_GRACE_MS: Final = 2_000
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
 ALL_PARTS: Final = -1
+MOVES_PER_TURN_MAX: Final = 1_000
 LATER_GRAIN_MS: Final = 250
 """What is sent again within the same quarter of a second shares a block."""
 
@@ -72,6 +74,7 @@ class Recorder:
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         holds: Callable[[], Mapping[bytes, bytes]] = dict,
+        health: Health,
     ) -> None:
         """`holds`: what the store must say for a turn to be written (see Slots)."""
         self._config = config
@@ -85,6 +88,7 @@ class Recorder:
         self._elsewhere = elsewhere
         self._other_keys = other_keys
         self._holds = holds
+        self._health = health
         self._answers: list[Answer] = []
         self._late: list[Answer] = []
         self._doubts: list[Token] = []
@@ -103,6 +107,8 @@ class Recorder:
         """Sum of the windows of the binds that may send; grants never exceed twice this."""
         self.stopping = False
         """A clean stop: no new grants."""
+        self.moving = False
+        """The account's breaker is open: what can go elsewhere goes."""
         self.fenced = False
         """A slot was lost: nothing is decided until `drop_all`."""
         self._in_turn: list[Answer] = []
@@ -113,6 +119,7 @@ class Recorder:
             "sent": 0,
             "refused": 0,
             "retried": 0,
+            "moved": 0,
             "in_doubt": 0,
             "resolved_late": 0,
             "expired": 0,
@@ -243,6 +250,8 @@ class Recorder:
             late, self._late = self._late, []
             self._take_late(work, late)
         cancelled = self._take_cancels(work)
+        if self.moving:
+            self._move_away(work)
         raised = self._grant(work)
         # A journal is read in the very step that grants for the first time: a cancellation is in it, or
         # finds it changed.
@@ -476,10 +485,15 @@ class Recorder:
         doubt = IN_DOUBT in failed.values()
         worst: retry.Decision | None = None
         last_status = 0
+        health = self._health
+        full_s = 0.0
         for status in statuses:
-            decision = retry.decide(status, extra.attempts, self._config.max_attempts, self._rng.random())
-            if status == 0x58:
-                self._throttled()
+            decision = retry.decide(
+                status, extra.attempts, self._config.max_attempts, self._rng.random(), health.classes
+            )
+            full_s = full_s or destination_full(
+                status, health.destinations, entry.to, self._clock.monotonic()
+            )
             if worst is None or (
                 worst.after_s is not None and (decision.after_s is None or decision.after_s > worst.after_s)
             ):
@@ -495,7 +509,7 @@ class Recorder:
                     return
             self._fail(work, run, index, entry, worst.status_class, last_status)
             return
-        after_s = 0.0 if worst is None or worst.after_s is None else worst.after_s
+        after_s = 0.0 if worst is None or worst.after_s is None else max(full_s, worst.after_s)
         if doubt and self._config.in_doubt != "resend":
             after_s = max(after_s, self._config.hold_s)
         first_ms = extra.first_ms or work.now_ms
@@ -520,10 +534,6 @@ class Recorder:
             accepted_ms=extra.accepted_ms or run.block.accepted_ms,
         )
         self._later(work, run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
-
-    def _throttled(self) -> None:
-        outgoing = self._outgoing
-        outgoing.paused_until = max(outgoing.paused_until, self._clock.monotonic() + retry.THROTTLE_S / 2)
 
     def _later(
         self, work: _Turn, run: Run, index: int, entry: Entry, extra: Extra, at_ms: int, command_status: int
@@ -566,6 +576,44 @@ class Recorder:
         )
         key = (name, run.lane, run.block.app, run.block.campaign, 0)
         work.later.setdefault(key, []).append((run, index, moved, command_status))
+
+    def _move_away(self, work: _Turn) -> None:
+        """While the breaker is open: what was not given to a bind goes to the next carrier of its route.
+
+        Not with a part in doubt, nor after a part's ROK: then only this account can tell what became of it.
+        """
+        left = MOVES_PER_TURN_MAX
+        for lane in self._outgoing.lanes.values():
+            for run in lane:
+                while run.tried_moving < len(run.entries) and left:
+                    index = max(run.next, run.tried_moving)
+                    run.tried_moving = index + 1
+                    entry = run.entries[index] if index < len(run.entries) else None
+                    if entry is None or index in run.skip:
+                        continue
+                    extra = entry.extra or Extra()
+                    if extra.doubled or extra.pending is not None:
+                        continue
+                    tried = [*(extra.carriers or []), self._config.name]
+                    other = self._elsewhere(entry, run.block.app, tried)
+                    if other is None:
+                        continue
+                    left -= 1
+                    run.skip.add(index)
+                    if index < run.grant:
+                        work.resolved_parts += parts_to_send(entry)
+                    self.counts["moved"] += 1
+                    self._move(work, run, index, entry, extra.last_status, other, tried)
+        if not left:
+            self.bell.ring()
+
+    def move_away(self, moving: bool) -> None:
+        """Begin or end moving what waits to other carriers; called again, what could not go is tried again."""
+        self.moving = moving
+        for run in self._outgoing.runs.values():
+            run.tried_moving = 0
+        if moving:
+            self.bell.ring()
 
     def _close_later(self, work: _Turn) -> None:
         """The blocks of what is sent again, and the facts that say where each message went."""

@@ -66,6 +66,7 @@ class Run:
         "slot",
         "stream_id",
         "taken_at",
+        "tried_moving",
         "usable",
     )
 
@@ -97,6 +98,8 @@ class Run:
         self.fresh = True
         """Its journal has not been read yet (a cancellation may be in it)."""
         self.dirty = False
+        self.tried_moving = 0
+        """Entries below were asked whether they can go to another carrier."""
         self.dropped = False
         """Given up because its slot was lost: what is still heard of it is a fact, nothing is decided."""
         self.sent: list[int] = []

@@ -32,6 +32,8 @@ WAIT_S: Final = 5.0
 ERROR_PAUSE_S: Final = 0.5
 AHEAD_MESSAGES_MIN: Final = 64
 TAKE_BLOCKS_MAX: Final = 8
+MOVING_BLOCKS_MAX: Final = 200
+"""Blocks in hand at most while they are moved to other carriers: those that cannot go stay in hand."""
 
 
 class Taker:
@@ -145,6 +147,9 @@ class Taker:
     def wanted(self) -> bool:
         """Whether another block should be taken: less than twice the grants' reach is in hand."""
         windows = self._recorder.windows
+        if self._recorder.moving:
+            # Blocks are taken to be sent elsewhere.
+            return self._outgoing.unmoved() < AHEAD_MESSAGES_MIN and len(self._outgoing.runs) < MOVING_BLOCKS_MAX
         return windows > 0 and self._outgoing.ungranted() < max(AHEAD_MESSAGES_MIN, 2 * windows)
 
     async def prepare(self) -> None:

@@ -62,6 +62,10 @@ class Batch:
         """Parts whose message has a table: `finish_long` once that is read."""
         self.applied = 0
         self.repeated = 0
+        self.delivered = 0
+        """Parts whose first final receipt says delivered ..."""
+        self.failed: list[Receipt] = []
+        """... and the receipts of those for which it says otherwise."""
 
     def apply_all(
         self,
@@ -103,6 +107,7 @@ class Batch:
             if not self.apply(key, read(position), value, exact=True):
                 missed.append(position)
         self.applied += plain
+        self.delivered += plain
         return missed
 
     def apply(self, key: bytes, receipt: Receipt, value: bytes | None, *, exact: bool) -> bool:
@@ -152,6 +157,10 @@ class Batch:
         if octet in UNDECIDED:
             origin = origin_of(value)
             self.applied += 1
+            if new == DELIVERED:
+                self.delivered += 1
+            else:
+                self.failed.append(receipt)
             if has_table(origin):
                 self.long.append((origin, new, receipt))
             else:

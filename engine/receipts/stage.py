@@ -103,6 +103,8 @@ class ReceiptStage:
         self.busy = False
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_due: Callable[[int], None] = lambda at_ms: None
+        self.on_finals: Callable[[int, list[Receipt]], None] = lambda delivered, failed: None
+        """Called with how many parts were delivered, and the receipts of those that were not."""
         self.counts: dict[str, int] = {
             "receipts": 0,
             "repeated": 0,
@@ -248,6 +250,8 @@ class ReceiptStage:
                 break
         self.counts["receipts"] += batch.applied
         self.counts["repeated"] += batch.repeated
+        if batch.delivered or batch.failed:
+            self.on_finals(batch.delivered, batch.failed)
         self.counts["received"] += len(received)
         for app, told_list in batch.events.items():
             self.on_events(app, len(told_list))

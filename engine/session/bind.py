@@ -192,6 +192,12 @@ class Bind:
         return 0 if session is None else session.window_free
 
     @property
+    def congestion_state(self) -> int | None:
+        """The last congestion_state the SMSC told in this session (SMPP 5.0 section 4.8.4.18)."""
+        session = self._session
+        return None if session is None else session.congestion_state
+
+    @property
     def outstanding(self) -> int:
         session = self._session
         return 0 if session is None else session.outstanding

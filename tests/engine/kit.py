@@ -103,6 +103,8 @@ class FakeBind:
         self.delivers: list[tuple[int, int]] = []
         """(handle, command_status) of every deliver_sm answered."""
         self.late: list[Any] = []
+        self.congestion_state: int | None = None
+        self.rebinds: list[str] = []
 
     @property
     def window_free(self) -> int:
@@ -122,6 +124,9 @@ class FakeBind:
 
     def answer_delivers(self, answers: Sequence[tuple[int, int, int]]) -> None:
         self.delivers += [(handle, command_status) for handle, _, command_status in answers]
+
+    def rebind(self, detail: str) -> None:
+        self.rebinds.append(detail)
 
     async def run(self) -> None:
         """The test does."""
