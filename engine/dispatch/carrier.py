@@ -161,6 +161,7 @@ class Carrier:
         self.receipts.on_finals = self._on_finals
         self.due.on_released = self.taker.queued
         self.due.on_parked = self.receipts.look_for
+        self.due.on_settled = self.recorder.settled
         self.due.applying = self.receipts.applying
         self.slots.on_gained = self._gained
         self.slots.on_lost = lambda numbers: self._fenced()
@@ -172,6 +173,7 @@ class Carrier:
         self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
         """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
         self._lease_bell = Bell()
+        self._was_alone = False
         self._late_lock = anyio.Lock()
         self._group: TaskGroup | None = None
         self._losing = False
@@ -244,8 +246,10 @@ class Carrier:
         while True:
             await self._lease_bell.wait()
             try:
-                await self.taker.look_for_more()
-                await self.on_looked()
+                if not self.slots.alone or not self._was_alone:
+                    await self.taker.look_for_more()
+                    await self.on_looked()
+                self._was_alone = self.slots.alone
             except StoreError as error:
                 log.debug("%s: a look waits for the message store: %s", self.config.name, error)
 
@@ -338,9 +342,10 @@ class Carrier:
         """Let the account's judges hear these answers, and do what they say."""
         now = self._clock.monotonic()
         health = self.health
+        before = health.window_of(bind.name)
         health.heard(bind.name, items, bind.congestion_state, now)
         window = health.window_of(bind.name)
-        if window != bind.window:
+        if window != before:
             bind.window = window
             self._windows_changed()
         self._heed(now)
@@ -515,7 +520,7 @@ class Carrier:
     def status(self) -> CarrierStatus:
         return CarrierStatus(
             binds=[bind.statistics() for bind in [*self.binds, *self.receiving_only]],
-            counts={**self.recorder.counts, **self.receipts.counts, "forgotten": self.due.forgotten},
+            counts={**self.recorder.counts, **self.receipts.counts, "forgotten": self.due.forgotten, "settled": self.due.settled},
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),
             used_last_second=self.outgoing.pacer.used_last_second(self._clock.monotonic()),

@@ -27,7 +27,11 @@ from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import (
+    DESTINATION_DIGITS,
     MANY,
+    WITHDRAWN,
+    Origin,
+    Parked,
     candidates,
     decode_parked,
     index_key,
@@ -35,10 +39,12 @@ from ..receipts.fields import (
     is_final,
     joined,
     look_pause_s,
+    new_value,
     next_look,
     origin_of,
     since_s,
 )
+from .holds import Settled, settle
 
 log = logging.getLogger("todoke.due")
 
@@ -73,7 +79,10 @@ class DueStage:
         self.on_parked: Callable[[list[bytes]], None] = lambda keys: None
         """Called with ids under which receipts are parked: their message may have come meanwhile."""
         self.on_events: Callable[[str, int], None] = lambda app, n: None
+        self.on_settled: Callable[[str, int, int], None] = lambda block_id, index, part: None
+        """Called for each part in doubt of which a receipt tells that it was taken."""
         self.forgotten = 0
+        self.settled = 0
 
     def notice(self, at_ms: int) -> None:
         """Something was scheduled for `at_ms`: wake earlier if need be."""
@@ -109,9 +118,9 @@ class DueStage:
         released = False
         for member in found:
             kind, _, rest = member.decode().partition(":")
-            if kind == "r":
+            if kind in ("r", "h"):
                 lane, _, block_id = rest.partition(":")
-                await self._release(member, lane, block_id)
+                await self._release(member, lane, block_id, held=kind == "h")
                 released = True
             else:
                 await self._finish(member, rest, now_ms)
@@ -124,23 +133,80 @@ class DueStage:
         if len(found) == DUE_AT_ONCE_MAX:
             self.notice(now_ms)
 
-    async def _release(self, member: bytes, lane: str, block_id: str) -> None:
+    async def _release(self, member: bytes, lane: str, block_id: str, *, held: bool) -> None:
         journal = self._keys.journal(block_id)
         (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], (journal,))
         if score is None:
             await self._stage.unwatch()
             return
-        mark = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1))
+        settled, more = await self._settle(block_id) if held else ([], [])
+        record = blocks.Record(
+            blocks.FORMAT,
+            self._epoch,
+            -1,
+            [each.position for each in settled],
+            [each.part for each in settled],
+            [each.message_id for each in settled],
+        )
         replies = await self._stage.commit(
             [
                 ("ZREM", self._keys.due, member),
-                ("RPUSHX", journal, mark),
+                ("RPUSHX", journal, blocks.encode(record)),
                 ("XADD", self._keys.lanes[lane], "*", b"b", block_id),
+                *more,
             ]
         )
         if replies is None:
             # A cancellation or a late answer was written meanwhile.
             self.notice(0)
+        elif settled:
+            log.info("%s: %d parts in doubt were taken, as receipts say", self._config.name, len(settled))
+            self.settled += len(settled)
+            for each in settled:
+                self.on_settled(block_id, each.position, each.part)
+            self.on_parked([each.key for each in settled])
+
+    async def _settle(self, block_id: str) -> tuple[list[Settled], list[tuple[Any, ...]]]:
+        """What orphans say of a block that was held for them, and the index entries that follow."""
+        (body, number) = await self._stage.read(
+            [("GET", self._keys.block(block_id)), ("HLEN", self._keys.orphans)]
+        )
+        if not number or body is None:
+            return [], []
+        block = blocks.decode_block(body)
+        orphans: list[tuple[bytes, list[Parked]]] = []
+        cursor: bytes | int = 0
+        while True:
+            ((cursor, pairs),) = await self._stage.read(
+                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)]
+            )
+            orphans += [
+                (key, decode_parked(value)) for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+            ]
+            if int(cursor) == 0:
+                break
+        config = self._config
+        settled = settle(
+            block, orphans, config.response_timeout_s, one_receipt=config.multipart_receipts == "one"
+        )
+        rx: list[bytes] = []
+        now_s = int(self._clock.wall())
+        for index, part, _, message_id in settled:
+            entry = block.entries[index]
+            assert entry is not None
+            origin = Origin(
+                block_id,
+                index,
+                part,
+                entry.parts,
+                block.app,
+                entry.ref,
+                entry.to[-DESTINATION_DIGITS:],
+                blocks.message_id(config.name, block_id, index, entry),
+                WITHDRAWN,
+            )
+            rx += [index_key(message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
+        return settled, [("HSET", self._keys.receipts, *rx)] if rx else []
 
     # -- the end of a block ----------------------------------------------------------------------------
 

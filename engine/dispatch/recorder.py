@@ -27,7 +27,7 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import GROUP, CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, WHITE, candidates, index_key, joined, origin_octets
+from ..receipts.fields import DESTINATION_DIGITS, WHITE, WITHDRAWN, candidates, index_key, joined, origin_octets
 from . import retry
 from .health import Health, destination_full
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
@@ -624,7 +624,8 @@ class Recorder:
                 block_id = self._mint()
                 entries: list[Entry | None] = [moved for _, _, moved, _ in chunk]
                 block = blocks.Block(blocks.FORMAT, block_id, lane, app, campaign, work.now_ms, entries)
-                work.commands += make_block(keys, block, at_ms, self._epoch)
+                held = any(moved.extra is not None and moved.extra.doubled for _, _, moved, _ in chunk)
+                work.commands += make_block(keys, block, at_ms, self._epoch, held=held)
                 if at_ms and carrier == self._config.name:
                     work.due_times.append(at_ms)
                 for position, (run, index, moved, command_status) in enumerate(chunk):
@@ -788,6 +789,7 @@ class Recorder:
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
             place = self._withdraw(work, run, index, part, text)
+            doubled = True if place is None or extra.doubled else WITHDRAWN
             if place is None:
                 # The copy is on its way or there is none: both may be told of, and the block of the first
                 # one waits.
@@ -807,7 +809,7 @@ class Recorder:
                 mid = blocks.message_id(self._config.name, run.block_id, index, entry)
                 origin = (
                     *(*place, part, entry.parts, run.block.app, entry.ref),
-                    *(entry.to[-DESTINATION_DIGITS:], mid, True),
+                    *(entry.to[-DESTINATION_DIGITS:], mid, doubled),
                 )
                 work.rx += [
                     index_key(message_id),
@@ -857,6 +859,12 @@ class Recorder:
         block_id, index = place
         record = blocks.Record(blocks.FORMAT, self._epoch, -1, [index], [part], [text])
         work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
+
+    def settled(self, block_id: str, index: int, part: int) -> None:
+        """A copy that waits in a block not in hand is not needed: its first one was taken."""
+        copies = self._open_copies.get(block_id)
+        if copies is not None:
+            copies.add((index, part))
 
     def ended_elsewhere(self, block_id: str, index: int) -> None:
         """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any

@@ -30,7 +30,7 @@ log = logging.getLogger("todoke.slots")
 
 MARGIN_S: Final = 1.5
 """Nothing is written to a socket this long before a lease ends: what is written takes time to leave."""
-RENEWALS_PER_LEASE: Final = 4
+RENEWALS_PER_LEASE: Final = 3
 ASK_AGAIN_S: Final = 0.5
 """After the store did not answer."""
 AFTER_LEASE_S: Final = 0.05
@@ -105,21 +105,37 @@ class Slots:
             return self._lease_s if self._leaving else await self._look()
 
     async def _look(self) -> float:
+        """Prolong what is held and see how things stand, in one step."""
         asked_at = self._clock.monotonic()
-        commands: list[tuple[Any, ...]] = [("HGETALL", self._keys.members)]
+        keys, me = self._keys, self._peers.me
+        ttl_ms = int(self._lease_s * 1000)
+        commands: list[tuple[Any, ...]] = [
+            ("HSET", keys.members, self._epoch, me),
+            ("SET", keys.alive(self._epoch), me, "PX", ttl_ms),
+        ]
+        commands += [("SET", keys.lease(number), me, "PX", ttl_ms) for number in self._claims]
+        before = len(commands)
+        commands.append(("HGETALL", keys.members))
         for number in self._numbers:
-            commands.append(("GET", self._keys.slot(number)))
-            commands.append(("GET", self._keys.lease(number)))
-            commands.append(("PTTL", self._keys.lease(number)))
-        replies = await self._stage.read(commands)
-        names = {number: replies[3 * number - 2] for number in self._numbers}
-        leases = {number: replies[3 * number - 1] for number in self._numbers}
-        left_ms = [replies[3 * number] for number in self._numbers if number not in self._claims]
-        self._notice_lost(names)
-        if not await self._renew(asked_at):
+            commands += [("GET", keys.lease(number)), ("PTTL", keys.lease(number))]
+        try:
+            if self._claims:
+                done = await self._stage.commit_if(self.holds, commands)
+            else:
+                done = await self._stage.commit(commands)
+        except OutcomeUnknown:
+            return 0.0  # prolonged or not: asked again at once
+        if done is None:
+            await self._notice_lost()
             return 0.0
+        if self._claims:
+            self.until = asked_at + self._lease_s - MARGIN_S
+        replies = done[before:]
+        leases = {number: replies[2 * number - 1] for number in self._numbers}
+        left_ms = [replies[2 * number] for number in self._numbers if number not in self._claims]
         others = await self._others(replies[0])
         holders = Counter(lease.decode("utf-8", "replace") for lease in leases.values() if lease is not None)
+        self.on_renewed()
         wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
         free = [
             number
@@ -143,37 +159,17 @@ class Slots:
     def _is_free(self, lease: bytes | None) -> bool:
         return lease is None or self._peers.is_gone(lease.decode("utf-8", "replace"))
 
-    def _notice_lost(self, names: dict[int, bytes | None]) -> None:
-        lost = [number for number, claim in self._claims.items() if names[number] != claim]
+    async def _notice_lost(self) -> None:
+        names = await self._stage.read([("GET", self._keys.slot(number)) for number in self._claims])
+        lost = [
+            number for (number, claim), name in zip(self._claims.items(), names, strict=True) if name != claim
+        ]
+        for number in lost:
+            del self._claims[number]
+            self.giving_up.discard(number)
         if lost:
-            for number in lost:
-                del self._claims[number]
-                self.giving_up.discard(number)
             log.warning("%s: slots %s are another process's now", self._keys.name, lost)
             self.on_lost(lost)
-
-    async def _renew(self, asked_at: float) -> bool:
-        """Prolong what is held. False: a slot was lost, or the outcome is not known; look again."""
-        ttl_ms = int(self._lease_s * 1000)
-        me = self._peers.me
-        commands: list[tuple[Any, ...]] = [
-            ("HSET", self._keys.members, self._epoch, me),
-            ("SET", self._keys.alive(self._epoch), me, "PX", ttl_ms),
-        ]
-        commands += [("SET", self._keys.lease(number), me, "PX", ttl_ms) for number in self._claims]
-        try:
-            if self._claims:
-                done = await self._stage.commit_if(self.holds, commands)
-            else:
-                done = await self._stage.commit(commands)
-        except OutcomeUnknown:
-            return False  # prolonged or not: asked again at once
-        if done is None:
-            return False
-        if self._claims:
-            self.until = asked_at + self._lease_s - MARGIN_S
-        self.on_renewed()
-        return True
 
     async def _others(self, members: list[bytes]) -> list[str]:
         """The living processes besides this one that serve the account."""

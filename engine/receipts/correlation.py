@@ -249,7 +249,7 @@ class Batch:
             self._carrier,
             origin.parts,
             delivered_parts,
-            origin.doubled,
+            origin.doubled is True,
             error,
             self._now_ms,
         )
@@ -262,7 +262,7 @@ class Batch:
 
 def has_table(origin: Origin) -> bool:
     """Whether receipts of this message meet in a table."""
-    return origin.parts > 1 or origin.doubled
+    return origin.parts > 1 or bool(origin.doubled)
 
 
 def read_table(stored: bytes | None, parts: int) -> tuple[bool, bytes]:

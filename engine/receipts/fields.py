@@ -57,9 +57,11 @@ class Origin(msgspec.Struct, array_like=True, gc=False):
     """
     message_id: str = ""
     """Only when it is not `carrier.block.index`."""
-    doubled: bool = False
+    doubled: bool | int = False
+    """An earlier copy may have been taken (True); it was, and no further one was sent (WITHDRAWN)."""
 
 
+WITHDRAWN: Final = 2
 DESTINATION_DIGITS: Final = 6
 
 

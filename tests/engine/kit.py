@@ -72,6 +72,8 @@ def carrier_config(**settings: Any) -> CarrierConfig:
         "system_id": "todoke",
         "password": "secret",
         "window": 100,
+        # Most of these stories are of one process and last hours: no need to see it renew its leases.
+        "lease_s": 3600.0,
     }
     return msgspec.convert({**base, **settings}, CarrierConfig)
 
