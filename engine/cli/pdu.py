@@ -130,11 +130,19 @@ def pdu(
 def _opened(source: tuple[str, ...]) -> BinaryIO:
     if source == ("-",):
         return sys.stdin.buffer
-    if len(source) == 1 and Path(source[0]).is_file():
+    if len(source) == 1 and _is_file(source[0]):
         return Path(source[0]).open("rb")
     if len(source) == 1 and (os.sep in source[0] or "." in source[0]):
         raise UsageError(f"pdu: no file {source[0]}")
     return BytesIO(" ".join(source).encode())
+
+
+def _is_file(name: str) -> bool:
+    """Named pipes and devices too; a name too long for one is hexadecimal."""
+    try:
+        return Path(name).exists() and not Path(name).is_dir()
+    except OSError:
+        return False
 
 
 def _read(file: BinaryIO, port: int | None, shower: _Shower) -> int:
