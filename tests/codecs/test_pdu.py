@@ -313,6 +313,7 @@ def unreadable(field: Field) -> list[tuple[bytes, str, int]]:
             (b"\1\3", "dest_flag", c.ESME_RINVDESTFLAG),
             (b"\2" + b"\1\0\0\0", "dest_flag", c.ESME_RINVDESTFLAG),
             (b"\1\2" + b"x" * 21 + b"\0", "dl_name", c.ESME_RINVDLNAME),
+            (b"\1\2\0", "dl_name", c.ESME_RINVDLNAME),
             *((b"\1\1" + octets, name, status) for octets, name, status in address),
         ]
     return [
@@ -710,3 +711,8 @@ def test_no_secret_in_a_repr(message: pdu.Pdu):
     shown = repr(message)
     for secret in ("secret", "819012345678", "0032069000", "\\xe5"):
         assert secret not in shown
+
+
+def test_no_address_in_a_repr_of_a_structure():
+    assert repr(pdu.DestAddress(b"819012345678")) == "DestAddress(...)"
+    assert repr(pdu.UnsuccessSme(b"819012345678", 1, 1, 0x0B)) == "UnsuccessSme(error_status_code=0xb)"

@@ -325,6 +325,18 @@ def test_variants(octets: bytes, expected: dict[str, Any] | None):
     assert fast.receipt_of(octets) in (None, wanted)
 
 
+@pytest.mark.parametrize("text", [USUAL, USUAL.replace(b" sub:", b"  sub:")], ids=["usual", "unusual"])
+@pytest.mark.parametrize(
+    ("esm_class", "strictly"),
+    [(0, False), (4, True), (8, True), (0x20, True), (0x10, False), (0x18, False), (0x40, False)],
+)
+def test_a_carrier_whose_esm_class_can_be_trusted(text: bytes, esm_class: int, strictly: bool):
+    octets = frame(text, esm_class=esm_class)
+    assert parse_deliver(octets) == Receipt(**USUAL_FIELDS)
+    expected = Receipt(**USUAL_FIELDS) if strictly else None
+    assert parse_deliver(octets, by_esm_class_only=True) == expected
+
+
 # What the codec cannot show: 27 to 32, 37 to 42 and 44 are about more than one PDU.
 ENGINE: dict[int, str] = {
     1: "test_an_id_is_known_in_any_of_its_forms_before_or_after_the_answer",
