@@ -599,6 +599,68 @@ def test_ip_fragments_are_counted() -> None:
     ]
 
 
+def ip6(next_header: int, extension: bytes, protocol: int = 6) -> bytes:
+    inner = bytes(dpkt.tcp.TCP(sport=1, dport=2, data=b"hello"))
+    body = (bytes([protocol]) + extension if extension else b"") + inner
+    return b"\x60\0\0\0" + struct.pack(">HBB", len(body), next_header, 64) + bytes(32) + body
+
+
+@pytest.mark.parametrize(
+    ("octets", "found"),
+    [
+        (ip6(6, b""), True),
+        (ip6(0, bytes(7)), True),
+        (ip6(60, b"\x01" + bytes(14)), True),
+        (ip6(51, b"\x01" + bytes(10)), True),
+        (ip6(44, bytes(7)), True),
+        (ip6(44, b"\0\0\x01" + bytes(4)), False),
+        (ip6(44, b"\0\1\0" + bytes(4)), False),
+        (ip6(17, b""), False),
+        (ip6(59, bytes(7)), False),
+        (ip6(0, b"\xff" + bytes(6)), False),
+        (ip6(6, b"")[:50], False),
+    ],
+)
+def test_ipv6_extension_headers(octets: bytes, found: bool) -> None:
+    segment = captures.segment_of(captures.Packet(0.0, 229, octets), streams.Connections().counted)
+    assert (segment is not None and segment.payload == b"hello") == found
+
+
+def test_packets_in_pppoe() -> None:
+    octets = b"\2" * 12 + b"\x88\x64" + bytes(8) + bytes(tcp(ESME, SMSC, 1, b"hello"))
+    segment = captures.segment_of(captures.Packet(0.0, 1, octets), streams.Connections().counted)
+    assert segment is not None
+    assert segment.payload == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("octets", "message"),
+    [
+        (b"\x0a\x0d\x0d\x0a" + b"\x1c\0\0\0" + b"none", "block 1: no byte order mark"),
+        (b"\x0a\x0d\x0d\x0a" + b"\x0c\0\0\0" + b"\x4d\x3c\x2b\x1a", "block 1: its length 12 cannot be"),
+        (b"\x0a\x0d\x0d\x0a" + b"\x1c\0\0\x7f" + b"\x4d\x3c\x2b\x1a", "a packet of 2130706460 octets"),
+        (b"\xd4\xc3\xb2\xa1" + bytes(20) + b"\0" * 15, "cut off in packet 1"),
+        (
+            b"\xd4\xc3\xb2\xa1" + bytes(20) + b"\0" * 8 + b"\xff\xff\xff\0" + bytes(4),
+            "a packet of 16777215 octets",
+        ),
+        (b"none", "neither pcap nor pcapng"),
+    ],
+)
+def test_broken_captures_say_where(octets: bytes, message: str) -> None:
+    with pytest.raises(captures.CaptureError, match=message):
+        list(captures.packets(io.BytesIO(octets[4:]), octets[:4]))
+
+
+def test_a_packet_of_an_interface_that_is_not_described() -> None:
+    section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+    packet = struct.pack("<IIIIIIII", 6, 32, 0, 0, 0, 0, 0, 32)
+    with pytest.raises(captures.CaptureError, match="block 2: broken"):
+        list(captures.packets(io.BytesIO((section + packet)[4:]), section[:4]))
+    with pytest.raises(captures.CaptureError, match="cut off in block 2"):
+        list(captures.packets(io.BytesIO((section + b"xx")[4:]), section[:4]))
+
+
 # --- limits -----------------------------------------------------------------------------------------------
 
 A, B = (b"\1\1\1\1", 1), (b"\2\2\2\2", 2)
@@ -630,6 +692,14 @@ def test_segments_that_wait_are_bounded_over_all_connections(monkeypatch: pytest
         connections.feed(segment(0, b"", syn=True, source=source))
         connections.feed(segment(50, bytes(100), source=source))
         assert connections.pending_octets <= 500
+
+
+def test_octets_without_a_header_at_the_end_are_counted() -> None:
+    framer = streams.Framer(A, B, certain=True, from_start=False)
+    framer.feed(0.0, b"x" * 100)
+    (note,) = framer.finish(0.0)
+    assert isinstance(note, streams.Note)
+    assert note.text == "100 octets at the end without a plausible header"
 
 
 def test_connections_followed_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
