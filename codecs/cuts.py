@@ -21,7 +21,7 @@ def octets(data: bytes, limit: int, alphabet: str) -> list[bytes]:
     CR LF, the only cluster of more than one character, in a text: any `alphabet` but "binary".
     """
     escape = _ESCAPE if alphabet == "gsm7" and _ESCAPE_OCTET in data else -1
-    lines = _CR_LF in data and alphabet != "binary"
+    lines = alphabet != "binary" and _CR_LF in data
     if escape < 0 and not lines:
         return [data[at : at + limit] for at in range(0, len(data), limit)]
     parts = list[bytes]()

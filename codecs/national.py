@@ -43,14 +43,6 @@ class Pair(NamedTuple):
     single: int
 
 
-class Candidate(NamedTuple):
-    """A text in unpacked septets, and by which tables."""
-
-    locking: int
-    single: int
-    septets: bytes
-
-
 # In the order of trying: of one locking table the single shift table of the same language first, and the
 # default alphabet before what only it can rule out (see `candidates`). No pair is without a single shift
 # table: each has the extension table's characters under the same codes, and a text that needs no others goes
@@ -89,12 +81,16 @@ def _by_character() -> tuple[dict[str, int], dict[str, int]]:
 
 _PAIRS_WITH, _LOCKED_WITH = _by_character()
 
+NATIONAL: Final = frozenset(_PAIRS_WITH) - {*gsm7.BASIC, *gsm7.EXTENSION}
+"""Characters that only national tables have."""
+
 # As in gsm7: a text becomes one octet a character first, 0x80 + the code for one that needs an escape.
 # CPython builds a fast trie only if octet 0 is U+0000; so what a locking table has at code 0 stands at
-# 0x80 + ESCAPE, which no single shift table uses, and NUL, which no table has, is looked for beforehand.
+# 0x80 + ESCAPE, which no single shift table uses, and the two change places afterwards.
 _CODE_0: Final = 0x80 | gsm7.ESCAPE
 _LOW: Final = bytes(range(0x80))
-_SEPTETS: Final = bytes(range(_CODE_0)) + b"\0" + bytes(range(_CODE_0 + 1, 256))
+_SEPTETS: Final = bytes((_CODE_0, *range(1, _CODE_0), 0, *range(_CODE_0 + 1, 256)))
+"""Thus _CODE_0 stands for NUL, which no table has."""
 _OCTET: Final = [bytes([octet]) for octet in range(256)]
 _EXPANDED: Final = [bytes([gsm7.ESCAPE, octet & 0x7F]) for octet in range(256)]
 _charmap_encode: Callable[[str, str, object], tuple[bytes, int]] = getattr(  # noqa: B009
@@ -121,13 +117,12 @@ def encode(text: str, locking: int, single: int) -> bytes | None:
 
     `locking` and `single` are languages, or 0. Raises KeyError for a number that is none.
     """
-    if "\0" in text:
-        return None
     try:
         octets = _charmap_encode(text, "strict", _charmap(locking, single))[0].translate(_SEPTETS)
     except UnicodeEncodeError:
         return None
-    return _expand(octets, set(octets.translate(None, _LOW)))
+    escaped = set(octets.translate(None, _LOW))
+    return None if _CODE_0 in escaped else _expand(octets, escaped)
 
 
 def measure(locking: int) -> Callable[[str], int]:
@@ -169,18 +164,16 @@ def characters_of(languages: tuple[int, ...]) -> frozenset[str]:
     )
 
 
-def candidates(text: str, pairs: int) -> list[Candidate]:
+def candidates(text: str, pairs: int) -> list[tuple[int, int, bytes]]:
     """The text, not empty, by each locking table of `pairs` that could be the best, with the simplest single
-    shift table.
+    shift table: (locking, single, septets).
 
     The number of septets depends on the locking table alone: a character that is not in it takes two. Left
     out is a locking table that needs as many as the default alphabet, which goes with the shorter header.
     """
-    found: list[Candidate] = []
+    found: list[tuple[int, int, bytes]] = []
     # Two characters of the text are enough to rule out most.
     pairs &= _PAIRS_WITH.get(text[0], 0) & _PAIRS_WITH.get(text[len(text) // 2], 0)
-    if "\0" in text:
-        return found
     while pairs:
         locking, single = _PAIRS[(pairs & -pairs).bit_length() - 1]
         try:
@@ -189,11 +182,13 @@ def candidates(text: str, pairs: int) -> list[Candidate]:
             pairs &= _PAIRS_WITH.get(text[error.start], 0)
             continue
         if octets.isascii():
-            found.append(Candidate(locking, 0, octets))
+            found.append((locking, 0, octets))
             break
         escaped = set(octets.translate(None, _LOW))
+        if _CODE_0 in escaped:
+            break
         septets = _expand(octets, escaped)
-        found.append(Candidate(locking, 0 if escaped <= _EXTENSION_OCTETS else single, septets))
+        found.append((locking, 0 if escaped <= _EXTENSION_OCTETS else single, septets))
         pairs &= ~_BY_LOCKING[locking]
         if not locking:
             pairs &= pairs_locking(text[octets.index(octet)] for octet in escaped)

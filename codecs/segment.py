@@ -148,28 +148,35 @@ def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) 
     """
     if rules.transliterate is not None:
         return _transliterated(text, rules, rules.transliterate, ports)
-    header = b"" if ports is None else _ports_element(ports, rules)
     for alphabet in rules.alphabets:
         if alphabet == "gsm7":
+            if rules.languages and text[:1] in national.NATIONAL:
+                # Not worth an exception.
+                continue
             data = gsm7.encode(text)
             if data is None:
                 continue
+            if ports is None and rules.units_single is None and len(data) <= 160:
+                # Most texts; nothing could be better.
+                length = len(data)
+                return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
         else:
             try:
                 data = text.encode("utf-16-be" if alphabet == "ucs2" else "latin-1")
             except UnicodeEncodeError:
                 continue
+        header = _ports_header(ports, rules) if ports else b""
         if rules.languages:
             return _with_languages(text, alphabet, data, rules, header)
         return _cut(text, data, alphabet, rules, header)
-    if rules.languages:
-        return _with_languages(text, "", None, rules, header)
+    if rules.languages and "gsm7" in rules.alphabets:
+        return _with_languages(text, "", None, rules, _ports_header(ports, rules) if ports else b"")
     raise _unencodable(rules)
 
 
 def segment_data(data: bytes, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) -> Segmented:
     """Cut binary data into parts. Raises TextError "too_long"; ValueError for a port beyond its bits."""
-    return _cut("", data, "binary", rules, b"" if ports is None else _ports_element(ports, rules))
+    return _cut("", data, "binary", rules, _ports_header(ports, rules) if ports else b"")
 
 
 def single(text: str) -> bytes | None:
@@ -194,17 +201,23 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
     parts = segmented.parts
     elements = segmented.header
     total = len(parts)
-    if total == 1 and not elements and not rules.packed:
-        return [_field(0, parts[0], b"")]
+    if total == 1 and not rules.packed:
+        if not elements:
+            return [_field(0, parts[0], b"")]
+        if segmented.locking or segmented.single:
+            return [_field(c.ESM_CLASS_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
     if rules.concat in _IN_PARAMETERS and not (segmented.locking or segmented.single):
         return _with_parameters(segmented, rules, reference)
     head, numbers = b"", _NO_NUMBER
     if total > 1:
         # The place first: some receivers expect it there.
-        head = (udh.concat16 if rules.concat == "udh16" else udh.concat8)(reference, total, 1)[:-1]
+        octets = len(elements)
+        if rules.concat == "udh16":
+            high, low = reference >> 8 & 0xFF, reference & 0xFF
+            head = bytes((6 + octets, udh.IEI_CONCAT_16, 4, high, low, total))
+        else:
+            head = bytes((5 + octets, udh.IEI_CONCAT_8, 3, reference & 0xFF, total))
         numbers = _NUMBERS
-        if elements:
-            head = bytes((head[0] + len(elements),)) + head[1:]
     elif elements:
         head = bytes((len(elements),))
     if rules.packed and segmented.alphabet == "gsm7":
@@ -215,7 +228,7 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
         (esm_class, user_data, b"")
         if len(user_data := head + number + elements + part) <= c.SHORT_MESSAGE_OCTETS_MAX
         else _field(esm_class, user_data, b"")
-        for number, part in zip(numbers, parts, strict=False)
+        for number, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
     ]
 
 
@@ -275,14 +288,19 @@ def _cost(cut: Segmented) -> tuple[int, bool]:
 
 def _with_languages(text: str, alphabet: str, data: bytes | None, rules: Rules, header: bytes) -> Segmented:
     """In the alphabet found, None if none has the text; by national tables if that takes fewer parts."""
-    found: Segmented | None = None
-    if pairs := _pairs_worth(text, alphabet, data, rules, header):
-        found = _by_tables(text, pairs, rules, header)
+    least = PARTS_MAX + 1
+    if data is not None:
+        units = len(data) >> 1 if alphabet == "ucs2" else len(data)
+        if units <= (_room_single(alphabet, rules, header) if header else rules.single(alphabet)):
+            return _cut(text, data, alphabet, rules, header)
+        least = -(-units // _room_part(alphabet, rules, header))
+    found = _by_tables(text, alphabet, rules, header)
     if found is None:
         if data is None:
             raise _unencodable(rules)
         return _cut(text, data, alphabet, rules, header)
-    if data is None or found.segments < _segments_least(alphabet, data, rules, header):
+    # What is known of the other way without cutting is most often enough.
+    if data is None or found.segments < least:
         return found
     try:
         cut = _cut(text, data, alphabet, rules, header)
@@ -291,26 +309,18 @@ def _with_languages(text: str, alphabet: str, data: bytes | None, rules: Rules, 
     return found if found.segments < cut.segments else cut
 
 
-def _pairs_worth(text: str, alphabet: str, data: bytes | None, rules: Rules, header: bytes) -> int:
-    """The pairs of national tables that might save a part (see `national.candidates`), 0 for none."""
+def _by_tables(text: str, alphabet: str, rules: Rules, header: bytes) -> Segmented | None:
+    """By the best pair of tables: fewest parts, then fewest units, then the simplest header.
+
+    None if no pair can, or if the text goes in an `alphabet` that the carrier prefers to GSM 7-bit.
+    """
     alphabets = rules.alphabets
-    if "gsm7" not in alphabets or not text:
-        return 0
-    if data is not None:
-        if alphabets.index(alphabet) < alphabets.index("gsm7"):
-            return 0
-        units = len(data) >> 1 if alphabet == "ucs2" else len(data)
-        if units <= _room_single(alphabet, rules, header):
-            return 0
+    if alphabets[0] != "gsm7" and alphabet and "gsm7" not in alphabets[: alphabets.index(alphabet) + 1]:
+        return None
     pairs = national.pairs_of(rules.languages)
     if alphabet == "gsm7":
         # A longer header pays only if it spares escapes.
         pairs &= national.pairs_locking(one for one in gsm7.EXTENSION if one in text)
-    return pairs
-
-
-def _by_tables(text: str, pairs: int, rules: Rules, header: bytes) -> Segmented | None:
-    """The text by the best of these pairs: fewest parts, then fewest units, then the simplest header."""
     best: tuple[tuple[int, int, int, int], Segmented] | None = None
     for locking, single, data in national.candidates(text, pairs):
         elements = header + _shifts(locking, single)
@@ -327,12 +337,6 @@ def _by_tables(text: str, pairs: int, rules: Rules, header: bytes) -> Segmented 
     return best[1] if best is not None else None
 
 
-def _segments_least(alphabet: str, data: bytes, rules: Rules, header: bytes) -> int:
-    """No fewer parts than this, known without cutting."""
-    units = len(data) >> 1 if alphabet == "ucs2" else len(data)
-    return -(-units // _room_part(alphabet, rules, header))
-
-
 @cache
 def _shifts(locking: int, single: int) -> bytes:
     elements = [
@@ -346,7 +350,7 @@ def _shifts(locking: int, single: int) -> bytes:
     return udh.build(elements)[1:]
 
 
-def _ports_element(ports: udh.Ports, rules: Rules) -> bytes:
+def _ports_header(ports: udh.Ports, rules: Rules) -> bytes:
     element = (
         udh.ports16(ports.destination, ports.source) if rules.concat in _IN_PARAMETERS else ports.element
     )
