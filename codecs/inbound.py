@@ -122,16 +122,21 @@ def units(part: Inbound, following: bytes = b"") -> bytes:
     the same of the next part, if that is here.
 
     Octets cannot tell seven bits to spare from one more septet, a zero or CR. It is taken for padding where a
-    message ends and in a part with room left. In a full part that others follow it is a character, unless the
-    next begins with a pair that had to be kept whole, which is why there was room.
+    message ends and in a part with room left. In a full part that others follow a zero is "@", unless the
+    next begins with a pair that had to be kept whole, which is why there was room; a CR is padding (whatever
+    had to be kept whole) unless its LF comes next.
     """
     if not part.packed:
         return part.data
+    fill = septets.fill_bits(len(part.header))
+    found = septets.unpack(part.data, None, fill)
     full = len(part.header) + len(part.data) == USER_DATA_OCTETS_MAX
-    goes_on = part.concat is not None and part.concat.number < part.concat.total
-    character = full and goes_on and not following.startswith(_PAIRS)
-    count = 8 * len(part.data) if character else None
-    return septets.unpack(part.data, count, septets.fill_bits(len(part.header)))
+    if not full or part.concat is None or part.concat.number == part.concat.total:
+        return found
+    whole = septets.unpack(part.data, 8 * len(part.data), fill)
+    if whole[len(found) :] == b"\r":
+        return whole if following[:1] == b"\n" else found
+    return found if following.startswith(_PAIRS) else whole
 
 
 def decode(octets: bytes, like: Inbound) -> tuple[str | None, str]:

@@ -43,6 +43,8 @@ def deliver(short_message: bytes, **fields: Any) -> pdu.DeliverSm:
         (0x07, "שלום".encode("iso8859_8"), "שלום"),
         (0x09, b"\x02", None),
         (0x0A, "日本".encode("iso2022_jp"), "日本"),
+        (0x0A, "丂".encode("iso2022_jp_ext"), "丂"),
+        (0x05, "①".encode("cp932"), "①"),
         (0x0D, b"\x30\x21", "丂"),
         (0x0E, "안녕".encode("euc_kr"), "안녕"),
         (0x0E, "똠".encode("cp949"), "똠"),
@@ -236,8 +238,9 @@ def test_seven_bits_to_spare():
     for last in (b"\0", b"\r"):
         full = b"a" * 152 + last
         assert units(packed_part(2, full)) == b"a" * 152
-        assert units(packed_part(1, full)) == full
-        assert units(packed_part(1, full), b"b") == full
+        assert units(packed_part(1, full)) == (full if last == b"\0" else b"a" * 152)
+        assert units(packed_part(1, full), b"b") == (full if last == b"\0" else b"a" * 152)
+        assert units(packed_part(1, full), b"\n") == full
         assert units(packed_part(1, full), b"\x1be") == b"a" * 152
         assert units(packed_part(1, full), b"\r\nb") == b"a" * 152
         assert units(packed_part(1, b"a" * 144 + last)) == b"a" * 144

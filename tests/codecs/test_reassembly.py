@@ -83,7 +83,7 @@ def test_what_we_send_comes_back_once_in_any_order(
     """In every way our encoder has; packed, an @ or CR at an end may be lost, see `inbound.units`."""
     text = data.draw(st.text(script, min_size=200, max_size=700))
     if packed:
-        text = text.replace("\r", "").replace("@", "")
+        text = text.replace("\r", "r").replace("@", "a")
     languages = tuple(national.LANGUAGES) if data.draw(st.booleans()) else ()
     rules = Rules(concat=concat, parts_max=255, packed=packed, languages=languages)
     parts = parts_of(text, rules, reference, ports)
@@ -335,7 +335,7 @@ def test_too_many_octets():
     assembler = Assembler(Limits(octets_max=2 * (PART_COST_OCTETS + 106)))
     for sender in (b"1", b"2"):
         assert assembler.add(part(1, 2, bytes(100), source=sender), 0) == []
-    assert assembler.octets == 2 * (PART_COST_OCTETS + 106)
+    assert assembler.octets == 2 * (1_000 + 106)
     (whole,) = assembler.add(part(1, 2, b"", source=b"3"), 0)
     assert whole.source_addr == "1"
     first, second = assembler.add(part(1, 3, bytes(3000), source=b"4"), 0), len(assembler)
