@@ -101,7 +101,7 @@ A cut between two code points of which neither is in this set nor above the BMP 
 whether a cut is safe costs two look-ups, and only the text around one that is not gets segmented.
 """
 
-_cluster = regex.compile(r"\X").match
+_clusters = regex.compile(r"\X").finditer
 
 
 def boundary(text: str, begin: int, cut: int, limit: int, units: Callable[[str], int]) -> int:
@@ -114,15 +114,13 @@ def boundary(text: str, begin: int, cut: int, limit: int, units: Callable[[str],
     start = cut
     while start > begin and not (_stands_alone(text[start - 1]) and _stands_alone(text[start])):
         start -= 1
+    if start == cut:
+        return cut
     # Far enough to see that a cluster is too long.
-    last = cut + limit + 1
-    while start < cut:
-        end: int = _cluster(text, start, last).end()
-        if end > cut:
-            fits = 2 * (end - start) <= limit or units(text[start:end]) <= limit
-            return start if fits and start > begin else cut
-        start = end
-    return cut
+    torn = next(cluster for cluster in _clusters(text, start, cut + limit + 1) if cluster.end() > cut)
+    start, end = torn.span()
+    fits = 2 * (end - start) <= limit or units(text[start:end]) <= limit
+    return start if fits and start > begin else cut
 
 
 def _stands_alone(character: str) -> bool:

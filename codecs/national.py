@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from . import gsm7, national_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 LANGUAGES: Final = national_tables.LANGUAGES
 
@@ -55,12 +55,14 @@ _PAIRS: Final = (
 _EXTENSION_OCTETS: Final = frozenset(0x80 | code for code in gsm7.EXTENSION.values())
 
 
-def _mask(wanted: Callable[[Pair], bool]) -> int:
-    return sum(1 << place for place, pair in enumerate(_PAIRS) if wanted(pair))
+def _mask(lockings: Collection[int], singles: Collection[int]) -> int:
+    return sum(
+        1 << place for place, pair in enumerate(_PAIRS) if pair.locking in lockings and pair.single in singles
+    )
 
 
-_BY_LOCKING: Final = [_mask(lambda pair, language=language: pair.locking == language) for language in LOCKING]
-_BY_SINGLE: Final = [_mask(lambda pair, language=language: pair.single == language) for language in LOCKING]
+_BY_LOCKING: Final = [_mask((language,), SINGLE) for language in LOCKING]
+_BY_SINGLE: Final = [_mask(LOCKING, (language,)) for language in LOCKING]
 
 
 def _by_character() -> tuple[dict[str, int], dict[str, int]]:
@@ -141,7 +143,7 @@ def _expand(octets: bytes, escaped: set[int]) -> bytes:
 def pairs_of(languages: tuple[int, ...]) -> int:
     """What a carrier with these languages allows, as a mask for `candidates`."""
     allowed = (0, *languages)
-    return _mask(lambda pair: pair.locking in allowed and pair.single in allowed)
+    return _mask(allowed, allowed)
 
 
 def pairs_locking(characters: Iterable[str]) -> int:

@@ -73,7 +73,7 @@ def _pack(septets: bytes) -> bytes:
     number = number & _LOW_28 | number >> 4 & _NEXT_28
     octets = bytearray(number.to_bytes((len(septets) + 7) // 8 * 8, "little"))
     del octets[7::8]
-    return octets
+    return bytes(octets)
 
 
 def _unpack(data: bytes) -> bytes:

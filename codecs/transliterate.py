@@ -5,8 +5,6 @@ preview --transliteration-table` and extended per carrier. It never touches what
 section 6.2.1), and no alphabet but Latin: a transcription of Greek or Cyrillic is not a way to send it.
 """
 
-# ruff: noqa: RUF001
-
 from __future__ import annotations
 
 import unicodedata

@@ -138,7 +138,7 @@ def describe(kind: inspect.Type) -> str:
             if isinstance(kind.item_type, inspect.StructType):
                 return f"tables [[...]], {least}{most}"
             return f"a list ({least}{most}) of: {describe(kind.item_type)}"
-        case inspect.StructType():
+        case inspect.StructType() | inspect.DictType():
             return "a table"
         case _:
             return type(kind).__name__
