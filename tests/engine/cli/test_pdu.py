@@ -523,15 +523,19 @@ def test_a_capture_cut_off_shows_what_came_before(tmp_path: Path, capsys: pytest
 def test_a_packet_dump_with_its_headers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "dump"
     for wrap in (bytes, ethernet):
-        packets = [
-            SYN,
-            tcp(ESME, SMSC, 1000, SUBMITS[0]),
-            tcp(ESME, SMSC, 1000 + len(SUBMITS[0]), SUBMITS[1]),
-        ]
-        path.write_text("".join(dump(wrap(packet), DUMPS["tcpdump -X"]) for packet in packets[1:]))
+        packets = [wrap(packet) for packet in [SYN, *segments(STREAM, 100)]]
+        packets.insert(3, SUBMITS[1])  # as tshark -x adds what it put together
+        path.write_text("".join(dump(packet, DUMPS["tcpdump -X"]) for packet in packets))
         run = Run(capsys, str(path), "--json")
-        assert run.sequences == [1, 2]
+        assert (run.code, run.sequences) == (0, list(range(1, 30)))
         assert run.objects[-1]["source"] == "10.0.0.1:40000"
+    path.write_text(dump(bytes(tcp6(ESME, SMSC, 1, ENQUIRE)), DUMPS["xxd"]))
+    assert Run(capsys, str(path), "--json").sequences == [1]
+
+
+def test_a_text_column_behind_one_space_is_not_read() -> None:
+    text = f"00000000: {ENQUIRE.hex(' ', -2)} beef\n00000010: {ENQUIRE.hex(' ', -2)} ..ef\n"
+    assert hex_input.blocks(text) == [ENQUIRE + ENQUIRE]
 
 
 def test_pcapng_interfaces_sections_and_units_of_time() -> None:
