@@ -9,7 +9,7 @@ from todoke.codecs.constants import (
     ESME_RINVDSTADR,
     ESME_RINVTLVSTREAM,
     TAG_MESSAGE_PAYLOAD,
-    TAG_SAR_MSG_REF_NUM,
+    TAG_USER_MESSAGE_REFERENCE,
 )
 from todoke.codecs.pdu import DataSm, SubmitSm, encode
 
@@ -17,7 +17,7 @@ octet = st.integers(0, 255)
 string = st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"x"))
 times = st.sampled_from([b"", b"000001000000000R"])
 tlvs = st.lists(
-    st.sampled_from([(TAG_MESSAGE_PAYLOAD, b"\1\2"), (TAG_SAR_MSG_REF_NUM, b"\0\7"), (0x1500, b"")]),
+    st.sampled_from([(TAG_MESSAGE_PAYLOAD, b"\1\2"), (TAG_USER_MESSAGE_REFERENCE, b"\0\7"), (0x1500, b"")]),
     max_size=2,
 )
 
