@@ -36,6 +36,8 @@ ONE_PART_NS_MAX: Final = 3_000.0
 """A message of one part, whatever is done with it."""
 LONG_PART_NS_MAX: Final = 1_000.0
 """A part of a long message in the GSM 7-bit default alphabet, cut and with its headers."""
+NATIONAL_NS_MAX: Final = 5_000.0
+"""A message of one part, or a part of a long one, for which national tables are tried and taken."""
 TEN_JAPANESE_PARTS_NS_MAX: Final = 10_000.0
 
 _receipt_text = re.compile(rb"id:(\S+) .*?stat:(\w+)", re.DOTALL).search
@@ -302,10 +304,18 @@ def _segment() -> Work:
 def _long() -> list[Work]:
     """Texts cut into parts, headers included; a "message" here is a part."""
     english = "Your parcel arrives today between 14:00 and 16:00. Thanks! "
+    turkish = "Kargonuz bugün 14:00 ile 16:00 arasında teslim edilecek, iyi günler. "
     lines = [
         ("a part of GSM 7-bit text of ten parts", english * 24, segment.Rules(), LONG_PART_NS_MAX),
+        ("Turkish by its tables, one part", turkish, segment.Rules(languages=(1,)), NATIONAL_NS_MAX),
+        ("Turkish, all 13 languages tried, one part", turkish, _all_languages(), NATIONAL_NS_MAX),
+        ("a part of Turkish text, all languages tried", turkish * 20, _all_languages(), NATIONAL_NS_MAX),
     ]
     return [_cut(name, text, rules, at_most_ns) for name, text, rules, at_most_ns in lines]
+
+
+def _all_languages() -> segment.Rules:
+    return segment.Rules(languages=tuple(range(1, 14)))
 
 
 def _cut(name: str, text: str, rules: segment.Rules, at_most_ns: float) -> Work:
