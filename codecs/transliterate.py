@@ -198,7 +198,8 @@ def _table() -> dict[str, str]:
     }
     made.update({chr(code): text for text, codes in _CODE_POINTS.items() for code in codes})
     made.update({one: text for rows in (_SIGNS, _LETTERS) for text, row in rows.items() for one in row})
-    return dict(sorted(made.items()))
+    # A character that is only another number for the same one is never looked up.
+    return {one: made[one] for one in sorted(made) if unicodedata.is_normalized("NFC", one)}
 
 
 TABLE: Final[Mapping[str, str]] = _table()
