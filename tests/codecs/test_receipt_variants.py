@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from todoke.codecs import constants as c
 from todoke.codecs import fast, pdu, receipt
+from todoke.codecs.errors import FramingError
 from todoke.codecs.receipt import (
     FINAL_STATES,
     STATES,
@@ -335,6 +336,13 @@ def test_a_carrier_whose_esm_class_can_be_trusted(text: bytes, esm_class: int, s
     assert parse_deliver(octets) == Receipt(**USUAL_FIELDS)
     expected = Receipt(**USUAL_FIELDS) if strictly else None
     assert parse_deliver(octets, by_esm_class_only=True) == expected
+
+
+def test_what_is_not_one_pdu_is_no_receipt():
+    octets = frame(USUAL, tlv_state(2))
+    for broken in (octets[:-5], b"\0\0\0\xff" + octets[4:], octets + b"\0"):
+        with pytest.raises(FramingError):
+            parse_deliver(broken)
 
 
 # What the codec cannot show: 27 to 32, 37 to 42 and 44 are about more than one PDU.
