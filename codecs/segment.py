@@ -236,7 +236,11 @@ def _with_parameters(segmented: Segmented, rules: Rules, reference: int) -> list
     """Without a header: sar_* and port parameters do not go together with one (SMPP 5.0 section 4.7.12)."""
     elements, parts = segmented.header, segmented.parts
     # The ports are the only elements there can be.
-    ports = _port_tlvs(0x020B, 2, elements[2:4], 0x020A, 2, elements[4:6]) if elements else b""
+    ports = (
+        _port_tlvs(c.TAG_DEST_PORT, 2, elements[2:4], c.TAG_SOURCE_PORT, 2, elements[4:6])
+        if elements
+        else b""
+    )
     if rules.packed and segmented.alphabet == "gsm7":
         parts = [septets.pack(septets.padded(part)) for part in parts]
     if len(parts) == 1:
