@@ -338,6 +338,25 @@ def test_a_carrier_whose_esm_class_can_be_trusted(text: bytes, esm_class: int, s
     assert parse_deliver(octets, by_esm_class_only=True) == expected
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        frame(),
+        frame(USUAL, tlv_id(b"1234567890\0"), tlv_state(2)),
+        frame(esm_class=0),
+        changed(b" sub:001 dlvrd:001", b""),
+        changed(b"DELIVRD", b"wobbled"),
+        changed(b"text:", b"Text:"),
+        frame(USUAL[:-10]),
+        frame(USUAL + b"\0\xff id:9"),
+    ],
+)
+def test_the_usual_is_read_the_short_way(octets: bytes):
+    usual_one = receipt._usual_receipt(octets)
+    assert usual_one is not None
+    assert usual_one[0] == receipt._patiently(octets, False)
+
+
 def test_what_is_not_one_pdu_is_no_receipt():
     octets = frame(USUAL, tlv_state(2))
     for broken in (octets[:-5], b"\0\0\0\xff" + octets[4:], octets + b"\0"):
