@@ -292,19 +292,19 @@ def _cost(cut: Segmented) -> tuple[int, bool]:
 
 def _with_languages(text: str, alphabet: str, data: bytes | None, rules: Rules, header: bytes) -> Segmented:
     """In the alphabet found, None if none has the text; by national tables if that takes fewer parts."""
-    least = PARTS_MAX + 1
-    if data is not None:
-        units = len(data) >> 1 if alphabet == "ucs2" else len(data)
-        if units <= (_room_single(alphabet, rules, header) if header else rules.single(alphabet)):
-            return _cut(text, data, alphabet, rules, header)
-        least = -(-units // _room_part(alphabet, rules, header))
+    if data is None:
+        found = _by_tables(text, alphabet, rules, header)
+        if found is None:
+            raise _unencodable(rules)
+        return found
+    units = len(data) >> 1 if alphabet == "ucs2" else len(data)
+    if units <= (_room_single(alphabet, rules, header) if header else rules.single(alphabet)):
+        return _cut(text, data, alphabet, rules, header)
     found = _by_tables(text, alphabet, rules, header)
     if found is None:
-        if data is None:
-            raise _unencodable(rules)
         return _cut(text, data, alphabet, rules, header)
-    # What is known of the other way without cutting is most often enough.
-    if data is None or found.segments < least:
+    # How many parts it is at the least otherwise is known without cutting, and most often enough.
+    if found.segments < -(-units // _room_part(alphabet, rules, header)):
         return found
     try:
         cut = _cut(text, data, alphabet, rules, header)

@@ -123,7 +123,8 @@ def describe(kind: inspect.Type) -> str:
         case inspect.UnionType():
             return " or ".join(describe(t) for t in kind.types if not isinstance(t, inspect.NoneType))
         case inspect.LiteralType():
-            return ", ".join(repr(v) for v in kind.values)
+            # Numbers beside texts are another spelling, taken and not recommended.
+            return ", ".join(repr(v) for v in kind.values if isinstance(v, str))
         case inspect.BoolType():
             return "true, false"
         case inspect.IntType():

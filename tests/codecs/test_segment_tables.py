@@ -96,6 +96,14 @@ def test_sizes_of_a_carriers_own_leave_room_for_a_header():
     assert segment("ş" * 76, rules).units == [67, 9]
 
 
+def test_a_payload_has_an_end():
+    rules = Rules(concat="payload", units_part={"gsm7": 300}, parts_max=255)
+    assert len(segment("a" * 65_535, rules).parts[0]) == 65_535
+    with pytest.raises(TextError) as caught:
+        segment("a" * 65_536, rules)
+    assert caught.value.code == "too_long"
+
+
 def test_no_room_beside_a_header():
     rules = Rules(units_single={"gsm7": 3, "ucs2": 3}, units_part={"gsm7": 3, "ucs2": 3})
     with pytest.raises(TextError) as caught:
@@ -151,6 +159,9 @@ def test_tables_where_ucs2_has_to_move_clusters():
     assert len(segment(text, Rules()).parts) == 3
     cut = segment(text, Rules(languages=(6,)))
     assert (cut.locking, cut.single, cut.segments) == (6, 6, 2)
+    assert segment(text, Rules(languages=(6,), parts_max=2)) == cut
+    with pytest.raises(TextError):
+        segment(text, Rules(parts_max=2))
 
 
 def test_as_many_parts_as_ucs2_are_sent_in_ucs2():
