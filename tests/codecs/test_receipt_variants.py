@@ -272,6 +272,13 @@ VARIANTS: list[tuple[int, str, bytes, dict[str, Any] | None]] = [
         frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"\3\1\2")),
         usual(network_error=(3, 258)),
     ),
+    (
+        36,
+        "network_error_code of five digits",
+        frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"12345\0")),
+        usual(network_error=(0, 12345)),
+    ),
+    (36, "network_error_code of more digits", frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"123456")), usual()),
     (36, "network_error_code too short", frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"\3\2")), usual()),
     (37, "not requested", frame(registered_delivery=0), usual()),
     (37, "requested", frame(registered_delivery=1), usual()),
