@@ -414,7 +414,7 @@ def converse(
     assert esme.doubts == [] == esme.messages
     assert [one.split(":")[0] for one in esme.lost] == ["unbound"] * len(kinds), esme.lost
     assert [bind.statistics().sessions for bind in esme.binds] == [1] * len(kinds)
-    tap.check(unanswered=() if unbind_answered else [c.UNBIND])
+    tap.check(unanswered=() if unbind_answered else [c.UNBIND, c.ENQUIRE_LINK])
     assert len(tap.of("esme", c.UNBIND)) == len(kinds)
     assert tap.answered("smsc", c.DELIVER_SM) == parts == tap.answered("esme", c.SUBMIT_SM)
     assert tap.answered("esme", c.ENQUIRE_LINK) >= len(kinds)
