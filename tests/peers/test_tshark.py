@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -42,6 +43,17 @@ def drawn() -> list[pdu.Pdu]:
 
     collect()
     return found + list(pdus.crossed(found, CROSSINGS, Random(1)))
+
+
+def vectors() -> list[pdu.Pdu]:
+    """Every object of the codec's own table of objects and octets."""
+    path = Path(__file__).parent.parent / "codecs" / "test_pdu.py"
+    spec = importlib.util.spec_from_file_location("todoke_tests_test_pdu", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [message for message, _ in module.TABLE]
 
 
 def edges() -> list[pdu.Pdu]:
@@ -121,7 +133,9 @@ def numbers(shown: list[ShownPdu]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def everything() -> list[tuple[pdu.Pdu, bytes]]:
-    return encoded([readable(message, number) for number, message in enumerate(drawn() + edges())])
+    return encoded(
+        [readable(message, number) for number, message in enumerate(drawn() + edges() + vectors())]
+    )
 
 
 Read = Callable[[list[Segment]], list[ShownPdu]]
@@ -142,7 +156,7 @@ def read(tmp_path: Path) -> Read:
 def test_every_pdu_is_read_to_the_same_values(read: Read, everything: list[tuple[pdu.Pdu, bytes]]) -> None:
     shown = read([Segment(bool(one.command_id & c.RESPONSE_BIT), frame) for one, frame in everything])
     assert numbers(shown) == list(range(1, len(everything) + 1))
-    assert len(everything) > 2_500
+    assert len(everything) > 2_500, len(everything)
     assert {type(message) for message, _ in everything} == set(pdu.PDUS.values())
     differences: list[str] = []
     for (message, frame), one in zip(everything, shown, strict=True):

@@ -82,7 +82,7 @@ class Esme:
     async def bind(self, request: pdu.Pdu) -> None:
         await self.connect()
         self.send(request)
-        await until(lambda: len(self.got) == 1)
+        await until(lambda: bool(self.got))
 
     def send(self, *messages: pdu.Pdu) -> None:
         octets: list[bytes] = []
@@ -283,3 +283,18 @@ def test_refusals_and_receipts_as_carriers_send_them(tmp_path: Path) -> None:
             refused[f"0x{getattr(c, status):08x}"] += count
     assert refused == statistics.refused
     assert len(refused) == 5
+
+
+def test_messages_from_handsets(tmp_path: Path) -> None:
+    async def script(port: int, smsc: Smsc) -> None:
+        esme = Esme(port)
+        await esme.bind(pdu.BindReceiver(system_id=b"todoke", password=b"secret"))
+        await until(lambda: smsc.core.statistics().delivers_answered >= 20)
+        await esme.unbind()
+
+    texts = ["STOP", "届きました。" * 20, "Where is it? " * 20]
+    shown, statistics = played(SmscConfig(mo_rate=500.0, mo_texts=texts), script, tmp_path / "capture.pcap")
+    found = counts(shown)
+    assert found["deliver_sm"] == statistics.delivers >= 20
+    # One may be answered when the simulator has taken the unbind already.
+    assert found["deliver_sm_resp"] >= statistics.delivers_answered >= 20
