@@ -22,7 +22,7 @@ from todoke.engine.cli.pdu_summary import Summary
 
 dpkt = pytest.importorskip("dpkt")
 
-ESME, SMSC = ("10.0.0.1", 40_000), ("10.0.0.2", 2775)
+ESME, SMSC = ("192.0.2.1", 40_000), ("192.0.2.2", 2775)
 ENQUIRE = bytes.fromhex("00000010000000150000000000000001")
 ENQUIRE_RESP = bytes.fromhex("00000010800000150000000000000001")
 
@@ -338,7 +338,7 @@ def test_a_capture_of_any_link_and_kind(
     run = Run(capsys, write(tmp_path / "c", packets, number, kind=kind), "--json")
     assert (run.code, run.sequences, run.notes) == (0, list(range(1, 30)), [])
     first = run.objects[0]
-    assert (first["source"], first["destination"]) == ("10.0.0.1:40000", "10.0.0.2:2775")
+    assert (first["source"], first["destination"]) == ("192.0.2.1:40000", "192.0.2.2:2775")
     assert first["time"] == pytest.approx(1_800_000_000.001)
     assert "29 PDUs, something wrong in 0" in run.err
     assert "without an answer: 29 submit_sm" in run.err
@@ -447,7 +447,7 @@ def test_a_capture_that_ends_within_a_pdu_is_no_fault(
 def test_other_traffic_is_left_out_unless_its_port_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    web = ("10.0.0.9", 443)
+    web = ("192.0.2.9", 443)
     other = [tcp(web, ESME, 10, b"", 2), tcp(web, ESME, 11, b"\x16\x03\x01" + bytes(300))]
     middle = [tcp(web, ESME, 11, b"\x17\x03\x03" * 9000, flags=0x10)]
     udp = dpkt.ip.IP(src=b"\1" * 4, dst=b"\2" * 4, p=17, data=b"x" * 30)
@@ -484,13 +484,13 @@ def test_answers_are_matched_and_timed(tmp_path: Path, capsys: pytest.CaptureFix
         "        1  submit_sm_resp ESME_ROK",
         "        1  submit_sm_resp ESME_RTHROTTLED",
         "without an answer: 1 submit_sm",
-        "  10.0.0.1:40000 > 10.0.0.2:2775 submit_sm sequence 2 at 1800000000.001000",
+        "  192.0.2.1:40000 > 192.0.2.2:2775 submit_sm sequence 2 at 1800000000.001000",
         "answers whose request is not in the capture: 1",
         "answer times: median 2.0 ms, 95 % within 2.0 ms, 99 % within 2.0 ms, longest 2.0 ms",
     ]
     assert run.err.splitlines() == expected
     people = Run(capsys, path)
-    assert "2027-01-15 08:00:00.001000Z  10.0.0.1:40000 > 10.0.0.2:2775" in people.out
+    assert "2027-01-15 08:00:00.001000Z  192.0.2.1:40000 > 192.0.2.2:2775" in people.out
     assert "answered in 2.0 ms" in people.out
 
 
@@ -528,7 +528,7 @@ def test_a_packet_dump_with_its_headers(capsys: pytest.CaptureFixture[str], tmp_
         path.write_text("".join(dump(packet, DUMPS["tcpdump -X"]) for packet in packets))
         run = Run(capsys, str(path), "--json")
         assert (run.code, run.sequences) == (0, list(range(1, 30)))
-        assert run.objects[-1]["source"] == "10.0.0.1:40000"
+        assert run.objects[-1]["source"] == "192.0.2.1:40000"
     path.write_text(dump(bytes(tcp6(ESME, SMSC, 1, ENQUIRE)), DUMPS["xxd"]))
     assert Run(capsys, str(path), "--json").sequences == [1]
 
