@@ -12,7 +12,7 @@ from struct import Struct
 
 from . import constants as c
 from .errors import PduError
-from .pdu import decode_tlvs
+from .pdu import SubmitSm, decode_tlvs, encode
 from .receipt import STATES, WORDS, Receipt, build
 
 _header = Struct(">4I").pack
@@ -43,13 +43,28 @@ class SubmitTemplate:
         registered_delivery: int = 1,
         replace_if_present_flag: int = 0,
     ) -> None:
-        _check_string("service_type", service_type, 5, c.ESME_RINVSERTYP)
-        _check_string("source_addr", source_addr, 20, c.ESME_RINVSRCADR)
-        addresses = (source_addr_ton, source_addr_npi, dest_addr_ton, dest_addr_npi)
+        fixed = SubmitSm(
+            service_type=service_type,
+            source_addr_ton=source_addr_ton,
+            source_addr_npi=source_addr_npi,
+            source_addr=source_addr,
+            dest_addr_ton=dest_addr_ton,
+            dest_addr_npi=dest_addr_npi,
+            protocol_id=protocol_id,
+            priority_flag=priority_flag,
+            registered_delivery=registered_delivery,
+            replace_if_present_flag=replace_if_present_flag,
+        )
+        encode(fixed, 0)  # raises PduError
         self._fixed = (protocol_id, priority_flag, registered_delivery, replace_if_present_flag)
-        for value in addresses + self._fixed:
-            _check_integer("fixed fields", value, c.ESME_RINVCMDLEN)
-        self._head = b"%b\0%c%c%b\0%c%c" % (service_type, *addresses[:2], source_addr, *addresses[2:])
+        self._head = b"%b\0%c%c%b\0%c%c" % (
+            service_type,
+            source_addr_ton,
+            source_addr_npi,
+            source_addr,
+            dest_addr_ton,
+            dest_addr_npi,
+        )
         # By data_coding: what stands between destination_addr and sm_length when esm_class is 0 and no
         # validity_period is given.
         self._plain: dict[int, bytes] = {}

@@ -140,8 +140,8 @@ def _usual_receipt(frame: bytes) -> tuple[Receipt, int] | None:
         return None
     start = mandatory.end()
     end = start + frame[start - 1]
-    found = _usual_text(text, start, min(end, start + RECEIPT_TEXT_OCTETS_MAX))
-    if found is None or end > len(frame) or int.from_bytes(frame[:4], "big") != len(frame):
+    found = _usual_text(text, start, end)
+    if found is None or int.from_bytes(frame[:4], "big") != len(frame):
         return None
     try:
         tlvs = decode_tlvs(frame, end)

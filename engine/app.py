@@ -224,6 +224,7 @@ def _rules(carrier: Carrier) -> CarrierRules:
     rules = carrier.maker.rules
     plain = (
         rules.alphabets[0] == "gsm7"
+        and not rules.packed
         and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
     )
     return CarrierRules(rules, carrier.config.sender, plain)

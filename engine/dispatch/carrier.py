@@ -546,7 +546,7 @@ def session_config(
         password=config.password or "",
         system_type=config.system_type,
         bind=kind,
-        interface_version=config.interface_version,
+        interface_version=config.interface_version_octet,
         addr_ton=config.addr_ton,
         addr_npi=config.addr_npi,
         address_range=config.address_range,

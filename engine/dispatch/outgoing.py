@@ -249,7 +249,8 @@ class Outgoing:
         return self.maker.rules.gsm7_data_coding
 
     def _simple_payload(self, text: str) -> bytes | None:
-        if self.maker.rules.alphabets[0] == "gsm7" and self.maker.rules.units_single is None:
+        rules = self.maker.rules
+        if rules.alphabets[0] == "gsm7" and rules.units_single is None and not rules.packed:
             return segment.single(text)
         return None
 

@@ -27,7 +27,16 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import GROUP, CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, WHITE, WITHDRAWN, candidates, index_key, joined, origin_octets
+from ..receipts.fields import (
+    DESTINATION_DIGITS,
+    WHITE,
+    WITHDRAWN,
+    ZERO,
+    candidates,
+    index_key,
+    joined,
+    origin_octets,
+)
 from . import retry
 from .health import Health, destination_full
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
@@ -402,7 +411,7 @@ class Recorder:
                 run.parts.append(part)
             extra = entry.extra
             if message_id and (extra is None or extra.receipt):
-                rx.append(message_id.strip(WHITE).lower().lstrip(b"0") or b"0")
+                rx.append(message_id.rstrip(WHITE).lstrip(ZERO).lower() or b"0")
                 rx.append(
                     head
                     + encode(

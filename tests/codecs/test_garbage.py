@@ -10,7 +10,7 @@ from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.codecs.errors import PduError
 from todoke.codecs.receipt import canonical_id
-from todoke_fuzz.codec_targets import SECRETS
+from todoke_fuzz.pdu_targets import SECRETS
 from todoke_fuzz.strategies import inputs
 from todoke_fuzz.targets import TARGETS
 
@@ -45,7 +45,20 @@ def test_no_repr_shows_an_address_a_text_or_a_password(kind: type[pdu.Pdu]):
 
 # --- its properties -------------------------------------------------------------------------------
 
-NAMES = ["framing", "pdu", "fast", "udh", "receipt", "inbound", "segment", "alphabets", "time"]
+NAMES = [
+    "framing",
+    "pdu",
+    "fast",
+    "udh",
+    "receipt",
+    "inbound",
+    "parts",
+    "segment",
+    "alphabets",
+    "transliterate",
+    "time",
+    "describe",
+]
 INPUTS = {name: inputs(name) for name in NAMES}
 
 

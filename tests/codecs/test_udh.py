@@ -62,7 +62,15 @@ def test_repeated_elements_the_last_valid_one_counts():
         241,
         8,
     )
-    shifts = [(0x25, b"\1"), (0x25, b"\3"), (0x25, b"\x0e"), (0x25, b"\0"), (0x25, b"\1\1"), (0x25, b"")]
+    shifts = [
+        (0x25, b"\1"),
+        (0x25, b"\3"),
+        (0x25, b"\x0e"),
+        (0x25, b"\0"),
+        (0x25, b"\1\1"),
+        (0x25, b""),
+        (1, b"\1"),
+    ]
     assert udh.shifts_of(udh.build([*shifts, (0x24, b"\x0d"), (0x24, b"\xff")])) == (3, 13)
 
 

@@ -204,7 +204,7 @@ def run(names: list[str], minutes: float, work: Path) -> int:
             done = turn(name, seconds, work)
             executions += done.executions
             found = [path for path in findings.glob(f"{name}-*") if path.suffix != ".txt"]
-            print(f"{name:12} {done.executions:>12,} executions {done.features:>7,} features "
+            print(f"{name:14} {done.executions:>12,} executions {done.features:>7,} features "
                   f"{done.inputs:>6,} inputs {len(found):>3} findings", flush=True)  # fmt: skip
     except KeyboardInterrupt:
         print("stopped")
@@ -238,7 +238,7 @@ def main() -> int:
 
     if options.list:
         for name, target in TARGETS.items():
-            print(f"{name:12} {(target.check.__doc__ or '').strip()}")
+            print(f"{name:14} {' '.join((target.check.__doc__ or '').split())}")
         return 0
     names = list(TARGETS) if options.targets == ["all"] else options.targets
     if not names or not set(names) <= set(TARGETS):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """`code` with one change. `function` is the outermost function around it (name, first line), None if the
-    change acts when the module is imported.
+    """A module's `tree` with one change. `function` is the outermost function around it (name, first line),
+    None if the change acts when the module is imported; `statement` is its place in the module's body.
     """
 
     line: int
@@ -24,6 +24,7 @@ class Mutant(NamedTuple):
     after: str
     tree: ast.Module
     function: tuple[str, int] | None
+    statement: int
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.kind}: {self.before}  ->  {self.after}"
@@ -93,7 +94,15 @@ def mutants(source: str, *, texts: bool = False) -> Iterator[Mutant]:
             changed = copy.deepcopy(tree)
             _put(changed, path, ast.copy_location(new, node) if isinstance(new, ast.expr | ast.stmt) else new)
             ast.fix_missing_locations(changed)
-            yield Mutant(getattr(node, "lineno", 0), kind, _shown(node), _shown(new), changed, function)
+            yield Mutant(
+                getattr(node, "lineno", 0),
+                kind,
+                _shown(node),
+                _shown(new),
+                changed,
+                function,
+                path[0][1] or 0,
+            )
 
 
 Path = tuple[tuple[str, int | None], ...]
