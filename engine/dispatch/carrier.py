@@ -197,7 +197,9 @@ class Carrier:
             made = [Bind(name, settings, self._connect, clock, self._rng, self)]
         else:
             made = [
-                Bind(f"{name}-tx", session_config(config, "transmitter"), self._connect, clock, self._rng, self),
+                Bind(
+                    f"{name}-tx", session_config(config, "transmitter"), self._connect, clock, self._rng, self
+                ),
                 Bind(f"{name}-rx", session_config(config, "receiver"), self._connect, clock, self._rng, self),
             ]
             self.receiving_only.append(made[1])
@@ -520,7 +522,12 @@ class Carrier:
     def status(self) -> CarrierStatus:
         return CarrierStatus(
             binds=[bind.statistics() for bind in [*self.binds, *self.receiving_only]],
-            counts={**self.recorder.counts, **self.receipts.counts, "forgotten": self.due.forgotten, "settled": self.due.settled},
+            counts={
+                **self.recorder.counts,
+                **self.receipts.counts,
+                "forgotten": self.due.forgotten,
+                "settled": self.due.settled,
+            },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),
             used_last_second=self.outgoing.pacer.used_last_second(self._clock.monotonic()),

@@ -1,8 +1,8 @@
 """What one carrier account bears just now, as its own answers tell.
 
 Four judges hear the same answers: a window for each bind and a rate for the account (send_window), the
-numbers whose queue is full (destinations), and the breaker. This module tells them what each has to know, once
-for a batch, and says what follows; the carrier does it. Time is an argument; no I/O.
+numbers whose queue is full (destinations), and the breaker. This module tells them what each has to know,
+once for a batch, and says what follows; the carrier does it. Time is an argument; no I/O.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a hold waits for: receipts that tell that a part in doubt was taken after all. Pure.
 
-The answer to a submit_sm was lost, and with it the message_id, so the receipt of that part matches nothing and
-is parked as an orphan. Before a copy is sent, the orphans are asked: one that came since the part was written,
-to the same number and from the same sender, is taken for its receipt. Where fewer fit than parts are in doubt
+The answer to a submit_sm was lost, and with it the message_id, so the receipt of that part matches nothing
+and is parked as an orphan. Before a copy is sent, the orphans are asked: one that came since the part was
+written, to the same number and from the same sender, is taken for its receipt. Where fewer fit than parts are in doubt
 nobody can tell which part a receipt speaks of: all of them are sent again.
 """
 
@@ -92,5 +92,6 @@ def _same_sender(ours: str, theirs: str) -> bool:
         return True
     ours, theirs = ours.casefold(), theirs.casefold()
     return ours == theirs or (
-        len(min(ours, theirs, key=len)) >= DESTINATION_DIGITS and (ours.endswith(theirs) or theirs.endswith(ours))
+        len(min(ours, theirs, key=len)) >= DESTINATION_DIGITS
+        and (ours.endswith(theirs) or theirs.endswith(ours))
     )

@@ -66,7 +66,7 @@ class LateFacts:
                 log.info("%s: an answer came after its message was forgotten", self._carrier)
                 await self._stage.unwatch()
                 return False
-            block_id, position = place
+            position = place[1]
             if fold.sent.get((position, part)) == raw:
                 await self._stage.unwatch()
                 return undecided
@@ -130,9 +130,7 @@ class LateFacts:
         record = blocks.Record(
             blocks.FORMAT, self._epoch, -1, [position], [part], [message_id.decode("latin-1")]
         )
-        commands: list[tuple[Any, ...]] = [
-            ("RPUSHX", self._keys.journal(block_id), blocks.encode(record))
-        ]
+        commands: list[tuple[Any, ...]] = [("RPUSHX", self._keys.journal(block_id), blocks.encode(record))]
         if not withdrawn and extra.message_id:
             carrier, origin_block, origin_index = blocks.split_message_id(extra.message_id)
             also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{run.block_id}.{index}")

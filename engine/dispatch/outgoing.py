@@ -65,7 +65,7 @@ class Outgoing:
         self.lease_until = float("inf")
         """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
         self.probes: int | None = None
-        """Parts that may still be sent while the account is being tried out (breaker.py); None: any number."""
+        """Parts that may still be sent while the account is tried out (breaker.py); None: any number."""
         self.destinations: Destinations | None = None
         """The numbers that have to wait; asked only while there are any."""
         self.pace_wait_until: float | None = None
@@ -233,9 +233,7 @@ class Outgoing:
         run.next = index
         return count
 
-    def _has_to_wait(
-        self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int
-    ) -> bool:
+    def _has_to_wait(self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int) -> bool:
         """Whether this number's queue at the SMSC is full: the message waits outside its block."""
         now = self.clock.monotonic()
         wait_s = destinations.until(to, now) - now

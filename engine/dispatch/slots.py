@@ -6,9 +6,9 @@ key is the fence: whoever writes a decision does so in one step with the questio
 (`Stage.commit_if`). Leases run on the store's clock, what may be written to a socket on this process's own
 monotonic clock, which is asked before the renewal is sent: so it ends earlier.
 
-Processes that serve the same account share its slots evenly; what is left over stays with who has it. Who has
-more than its share gives a slot up when that is idle. A slot whose holder died on this machine is taken at once, any other when
-its lease has ended.
+Processes that serve the same account share its slots evenly; what is left over stays with who has it. Who
+has more than its share gives a slot up when that is idle. A slot whose holder died on this machine is taken
+at once, any other when its lease has ended.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class Slots:
         self.on_renewed()
         wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
         free = [
-            number
-            for number in self._numbers
-            if number not in self._claims and self._is_free(leases[number])
+            number for number in self._numbers if number not in self._claims and self._is_free(leases[number])
         ]
         if wanted and free:
             await self._take(free[:wanted])

@@ -161,7 +161,7 @@ def test_the_work_of_a_killed_process_goes_on(one_machine: bool, within_s: float
         assert sent(mine) == ["a", "b"]
         await first.kill()
         died_at = trio.current_time()
-        while not other.seen:
+        while not other.seen:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.05)
         assert trio.current_time() - died_at <= within_s
         await second.later(60)
