@@ -2,8 +2,8 @@
 
 The answer to a submit_sm was lost, and with it the message_id, so the receipt of that part matches nothing
 and is parked as an orphan. Before a copy is sent, the orphans are asked: one that came since the part was
-written, to the same number and from the same sender, is taken for its receipt. Where fewer fit than parts are in doubt
-nobody can tell which part a receipt speaks of: all of them are sent again.
+written, to the same number and from the same sender, is taken for its receipt. Where fewer fit than parts
+are in doubt nobody can tell which part a receipt speaks of: all of them are sent again.
 """
 
 from __future__ import annotations

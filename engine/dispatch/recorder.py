@@ -617,7 +617,7 @@ class Recorder:
             self.bell.ring()
 
     def move_away(self, moving: bool) -> None:
-        """Begin or end moving what waits to other carriers; called again: what could not go is tried again."""
+        """Begin or end moving what waits to other carriers. Called again: what could not go is tried anew."""
         self.moving = moving
         for run in self._outgoing.runs.values():
             run.tried_moving = 0
