@@ -39,8 +39,10 @@ from .health import Health
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
-from .receipt_failure import is_destinations
+from .portability import LearnedPortability
+from .receipt_failure import is_destinations, parse_receipt_table
 from .recorder import Elsewhere, Recorder
+from .retry import parse_classes
 from .slots import Slots
 from .taker import Taker
 
@@ -93,21 +95,20 @@ class Carrier:
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         app_for: Callable[[str], str],
+        portability: LearnedPortability | None = None,
+        alternatives: bool = False,
     ) -> None:
+        """`alternatives`: some route has other carriers beside this one."""
         self.config = config
+        self._alternatives = alternatives
         self._connect = connect
         self._rng = rng
         self.keys = CarrierKeys(config.name)
         self._store = store
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
-        self.health = Health(
-            clock.monotonic(),
-            window=config.window,
-            rate=config.rate,
-            response_timeout_s=config.response_timeout_s,
-            jitter=rng.random,
-        )
+        self.health = _health(config, clock.monotonic(), rng)
+        self._receipt_table = parse_receipt_table(config.receipt_errors)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
         self.outgoing.destinations = self.health.destinations
         self._stages = [
@@ -136,6 +137,7 @@ class Carrier:
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
             health=self.health,
+            portability=portability,
         )
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
@@ -155,21 +157,6 @@ class Carrier:
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
-        self.recorder.on_orphans = self.receipts.look_for
-        self.recorder.on_due = self.due.notice
-        self.receipts.on_due = self.due.notice
-        self.receipts.on_finals = self._on_finals
-        self.due.on_released = self.taker.queued
-        self.due.on_parked = self.receipts.look_for
-        self.due.on_settled = self.recorder.settled
-        self.due.applying = self.receipts.applying
-        self.slots.on_gained = self._gained
-        self.slots.on_lost = lambda numbers: self._fenced()
-        self.slots.on_give_up = self._give_up
-        self.slots.on_renewed = self._renewed
-        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
-        self.recorder.on_facts = self._late_facts
-        self.late.on_orphans = self.receipts.look_for
         self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
         """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
         self._lease_bell = Bell()
@@ -185,6 +172,25 @@ class Carrier:
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
         self._bound: set[str] = set()
+        self._join()
+
+    def _join(self) -> None:
+        """What each stage tells the others."""
+        self.recorder.on_orphans = self.receipts.look_for
+        self.recorder.on_due = self.due.notice
+        self.receipts.on_due = self.due.notice
+        self.receipts.on_finals = self._on_finals
+        self.due.on_released = self.taker.queued
+        self.due.on_parked = self.receipts.look_for
+        self.due.on_settled = self.recorder.copies.settled
+        self.due.applying = self.receipts.applying
+        self.slots.on_gained = self._gained
+        self.slots.on_lost = lambda numbers: self._fenced()
+        self.slots.on_give_up = self._give_up
+        self.slots.on_renewed = self._renewed
+        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
+        self.recorder.on_facts = self._late_facts
+        self.late.on_orphans = self.receipts.look_for
 
     def _make_binds(self, number: int) -> None:
         """The binds of one slot; they run while it is held."""
@@ -367,14 +373,14 @@ class Carrier:
             outgoing.paused_until = max(outgoing.paused_until, pace.paused_until(now))
         is_open = health.is_open(now)
         tried = outgoing.probes is not None
-        outgoing.probes = health.breaker.probes(now)
+        outgoing.probes = health.probes(now)
         if is_open != self._was_open:
             self._was_open = is_open
             level = logging.WARNING if is_open else logging.INFO
             word = "is left alone for a while" if is_open else "is tried again"
             log.log(level, "%s: %s: %s", self.config.name, word, health.breaker.reason)
             self.on_open(is_open)
-            self.recorder.move_away(is_open)
+            self.recorder.move_away(is_open and self._alternatives)
             self.taker.bell.ring()
             self._health_bell.ring()
         elif tried != (outgoing.probes is not None):
@@ -392,7 +398,8 @@ class Carrier:
                 await anyio.sleep(HEALTH_GRAIN_S)
 
     def _on_finals(self, delivered: int, failed: list[Receipt]) -> None:
-        carriers = sum(not is_destinations(each.err, each.network_error) for each in failed)
+        table = self._receipt_table
+        carriers = sum(not is_destinations(each.err, each.network_error, table) for each in failed)
         self.health.receipts(delivered, carriers, self._clock.monotonic())
         self._heed(self._clock.monotonic())
 
@@ -542,6 +549,18 @@ class Carrier:
     def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
         """A block of this carrier was accepted in this process."""
         self.taker.made(block, payloads)
+
+
+def _health(config: CarrierConfig, now: float, rng: random.Random) -> Health:
+    return Health(
+        now,
+        window=config.window,
+        rate=config.rate,
+        response_timeout_s=config.response_timeout_s,
+        jitter=rng.random,
+        classes=parse_classes(config.status_classes),
+        breaks=config.breaker,
+    )
 
 
 def session_config(
