@@ -25,6 +25,7 @@ from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
 from ..ledger import blocks
+from ..ledger.accept import make_block
 from ..ledger.durable import DurableStage
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import Store, StoreError
@@ -40,7 +41,7 @@ from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
 from .portability import LearnedPortability
-from .receipt_failure import is_destinations, parse_receipt_table
+from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
 from .recorder import Elsewhere, Recorder
 from .retry import parse_classes
 from .slots import Slots
@@ -100,6 +101,10 @@ class Carrier:
     ) -> None:
         """`alternatives`: some route has other carriers beside this one."""
         self.config = config
+        self._epoch = epoch
+        self._mint = mint
+        self._elsewhere = elsewhere
+        self._other_keys = other_keys
         self._alternatives = alternatives
         self._connect = connect
         self._rng = rng
@@ -176,6 +181,9 @@ class Carrier:
 
     def _join(self) -> None:
         """What each stage tells the others."""
+        if self.config.retry_failed and self._alternatives:
+            self.receipts.goes_on = self._goes_on
+            self.receipts.move_on = self._move_on
         self.recorder.on_orphans = self.receipts.look_for
         self.recorder.on_due = self.due.notice
         self.receipts.on_due = self.due.notice
@@ -396,6 +404,46 @@ class Carrier:
                 self._pump()
             else:
                 await anyio.sleep(HEALTH_GRAIN_S)
+
+    def _goes_on(self, receipt: Receipt) -> bool:
+        """Whether a message that failed so may be tried over another carrier."""
+        kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
+        return kind == "temporary"
+
+    def _move_on(
+        self, block: blocks.Block, index: int, entry: blocks.Entry
+    ) -> list[tuple[Any, ...]] | None:
+        """The commands by which a message that was not delivered goes to the next carrier of its route."""
+        now_ms = int(self._clock.wall() * 1000)
+        extra = entry.extra or blocks.Extra()
+        accepted_ms = extra.accepted_ms or block.accepted_ms
+        if now_ms - accepted_ms > self.config.retry_horizon_s * 1000:
+            return None
+        if entry.expires_ms and entry.expires_ms <= now_ms:
+            return None
+        tried = [*(extra.carriers or []), self.config.name]
+        other = self._elsewhere(entry, block.app, tried)
+        if other is None:
+            return None
+        name, moved = other
+        mid = blocks.message_id(self.config.name, block.block_id, index, entry)
+        moved.extra = msgspec.structs.replace(
+            extra, message_id=mid, attempts=0, pending=None, carriers=tried, first_ms=0, accepted_ms=accepted_ms
+        )
+        new = blocks.Block(
+            blocks.FORMAT, self._mint(), block.lane, block.app, block.campaign, now_ms, [moved]
+        )
+        place = f"{name}.{new.block_id}.0"
+        fact = [(index, blocks.MOVED, 0, place)]
+        record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=fact))
+        commands = make_block(self._other_keys(name), new, 0, self._epoch)
+        commands.append(("RPUSHX", self.keys.journal(block.block_id), record))
+        if extra.message_id:
+            carrier, first_block, first_index = blocks.split_message_id(extra.message_id)
+            known = [(first_index, blocks.MOVED, 0, place)]
+            record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=known))
+            commands.append(("RPUSHX", CarrierKeys(carrier).journal(first_block), record))
+        return commands
 
     def _on_finals(self, delivered: int, failed: list[Receipt]) -> None:
         table = self._receipt_table
