@@ -37,6 +37,7 @@ from ..session.settings import SessionConfig
 from .bodies import BodyMaker
 from .due import DueStage
 from .health import Health
+from .inquirer import Inquirer, Question
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
@@ -147,6 +148,7 @@ class Carrier:
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
         self.due = DueStage(config, self.keys, self._stages[2], clock, epoch=epoch)
+        self.inquirer = Inquirer(config, lambda: [bind for bind in self.binds if bind.bound])
         self.taker = Taker(
             self.keys,
             store,
@@ -181,6 +183,9 @@ class Carrier:
 
     def _join(self) -> None:
         """What each stage tells the others."""
+        if self.config.query_sm:
+            self.due.ask = self.inquirer.ask
+            self.due.learn = self.receipts.learn
         if self.config.retry_failed and self._alternatives:
             self.receipts.goes_on = self._goes_on
             self.receipts.move_on = self._move_on
@@ -410,9 +415,7 @@ class Carrier:
         kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
         return kind == "temporary"
 
-    def _move_on(
-        self, block: blocks.Block, index: int, entry: blocks.Entry
-    ) -> list[tuple[Any, ...]] | None:
+    def _move_on(self, block: blocks.Block, index: int, entry: blocks.Entry) -> list[tuple[Any, ...]] | None:
         """The commands by which a message that was not delivered goes to the next carrier of its route."""
         now_ms = int(self._clock.wall() * 1000)
         extra = entry.extra or blocks.Extra()
@@ -428,7 +431,13 @@ class Carrier:
         name, moved = other
         mid = blocks.message_id(self.config.name, block.block_id, index, entry)
         moved.extra = msgspec.structs.replace(
-            extra, message_id=mid, attempts=0, pending=None, carriers=tried, first_ms=0, accepted_ms=accepted_ms
+            extra,
+            message_id=mid,
+            attempts=0,
+            pending=None,
+            carriers=tried,
+            first_ms=0,
+            accepted_ms=accepted_ms,
         )
         new = blocks.Block(
             blocks.FORMAT, self._mint(), block.lane, block.app, block.campaign, now_ms, [moved]
@@ -452,6 +461,8 @@ class Carrier:
         self._heed(self._clock.monotonic())
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        if self.inquirer.under_way and (items := self._answer_questions(items)) == []:
+            return
         self._hear(bind, items)
         # The pump first: its writer is woken before the recorder, and the window is full again while we
         # write down.
@@ -460,13 +471,31 @@ class Carrier:
         finally:
             self.recorder.answered(items)
 
+    def _answer_questions(self, items: list[ResponseItem]) -> list[ResponseItem]:
+        """Hand the answers to query_sm on; returns the others."""
+        others: list[ResponseItem] = []
+        for item in items:
+            if type(item[0]) is Question:
+                item[0].answer(item[2], item[3])
+            else:
+                others.append(item)
+        return others
+
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        items = [item for item in items if type(item[0]) is not Question]
         self.recorder.answered_late(items)
 
     def on_delivers(self, bind: Bind, items: list[DeliverItem]) -> None:
         self.receipts.delivered(bind, items)
 
     def on_doubt(self, bind: Bind, tokens: list[Any]) -> None:
+        if self.inquirer.under_way:
+            for token in tokens:
+                if type(token) is Question:
+                    token.answer(-1, b"")
+            tokens = [token for token in tokens if type(token) is not Question]
+            if not tokens:
+                return
         log.warning("%s: %d parts are in doubt on bind %s", self.config.name, len(tokens), bind.name)
         if bind.bound:
             self.health.timed_out(len(tokens), self._clock.monotonic())
@@ -474,6 +503,7 @@ class Carrier:
         self.recorder.doubted(tokens)
 
     def on_unsent(self, bind: Bind, tokens: list[Any]) -> None:
+        tokens = [token for token in tokens if type(token) is not Question]
         self.recorder.answered([(token, c.SUBMIT_SM_RESP, c.ESME_RINVBNDSTS, b"", 0) for token in tokens])
 
     def on_lost(self, bind: Bind, reason: str) -> None:
@@ -582,6 +612,7 @@ class Carrier:
                 **self.receipts.counts,
                 "forgotten": self.due.forgotten,
                 "settled": self.due.settled,
+                "asked": self.inquirer.asked,
             },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),

@@ -154,6 +154,13 @@ class ReceiptStage:
             finally:
                 self.busy = False
 
+    async def learn(self, receipts: list[Receipt]) -> None:
+        """Apply what was asked for, as if receipts had said it. Raises StoreError."""
+        work = _Work(parked=True)
+        work.receipts += receipts
+        work.keys += [index_key(receipt.message_id.encode("latin-1", "replace")) for receipt in receipts]
+        await self._apply(work, [])
+
     async def _turn(self) -> None:
         items, self._items = self._items[:TURN_RECEIPTS_MAX], self._items[TURN_RECEIPTS_MAX:]
         orphan_keys, self._orphan_keys = self._orphan_keys, []

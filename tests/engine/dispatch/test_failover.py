@@ -155,7 +155,9 @@ def test_a_bind_that_is_not_bound_by_its_smsc_is_bound_anew() -> None:
     run(story)
 
 
-RETRIED = node_config({"window": 10, "retry_failed": True}, {"name": "au", "window": 10, "retry_failed": True})
+RETRIED = node_config(
+    {"window": 10, "retry_failed": True}, {"name": "au", "window": 10, "retry_failed": True}
+)
 
 
 def test_a_failed_delivery_is_tried_elsewhere_and_told_once() -> None:
