@@ -613,6 +613,7 @@ class Carrier:
                 "forgotten": self.due.forgotten,
                 "settled": self.due.settled,
                 "asked": self.inquirer.asked,
+                "unanswered": self.due.unanswered,
             },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),
