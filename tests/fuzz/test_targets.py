@@ -37,10 +37,16 @@ def test_what_once_broke_a_property_holds(known: Known):
     TARGETS[known.target].check(bytes.fromhex(known.octets))
 
 
-@given(inputs("session"))
+# The others have theirs beside the tests of what they check.
+NAMES = ["session", "captures", "streams"]
+INPUTS = {name: inputs(name) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(st.data())
 @settings(max_examples=150)
-def test_a_session_holds_whatever_its_peer_does(data: bytes):
-    TARGETS["session"].check(data)
+def test_its_properties_hold_for_any_octets(name: str, data: st.DataObject):
+    TARGETS[name].check(data.draw(INPUTS[name]))
 
 
 def test_every_target_has_seeds_and_says_what_it_holds():
