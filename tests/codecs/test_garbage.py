@@ -100,6 +100,7 @@ def test_the_longest_text_is_cut_in_milliseconds(unit: str, transliterate: Mappi
 NAMES = [
     "framing",
     "pdu",
+    "encode",
     "fast",
     "udh",
     "receipt",

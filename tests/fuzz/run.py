@@ -160,10 +160,13 @@ def turn(name: str, seconds: int, work: Path) -> Done:
                 child.send_signal(signal.SIGINT)
                 child.wait()
                 raise
-        done = read_log(log.read_text("utf-8", "replace"))
+        text = log.read_text("utf-8", "replace")
+        done = read_log(text)
+        for finding in re.findall(r"^FINDING .*\n.*\n.*$", text, re.MULTILINE):
+            print(finding, flush=True)
         total = Done(total.executions + done.executions, max(total.features, done.features), done.inputs)
         if child.returncode and not done.executions:
-            raise SystemExit(f"{name}: the fuzzer did not start; see {log}\n{log.read_text()[-2000:]}")
+            raise SystemExit(f"{name}: the fuzzer did not start; see {log}\n{text[-2000:]}")
     return total
 
 
