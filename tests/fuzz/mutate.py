@@ -20,6 +20,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -166,6 +167,26 @@ def afresh(module: str, filename: str, mutant: Mutant, tests: list[str]) -> int:
     return SURVIVED if pytest.main([*PYTEST, *tests], plugins=[Quick()]) == 0 else NOTICED
 
 
+def preload(tests: list[str]) -> None:
+    """Import here what the tests need of others, so that no fork does it again."""
+    told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+
+    def collect() -> int:
+        pytest.main([*PYTEST, "--collect-only", *tests], plugins=[Quick()])
+        files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+        names = [name for name, file in files.items() if f"{os.sep}site-packages{os.sep}" in file]
+        told.write("\n".join(name for name in names if not name.startswith("todoke")))
+        told.flush()
+        return 0
+
+    wait(collect, 600)
+    told.seek(0)
+    for name in told.read().split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    told.close()
+
+
 # --- the collected tests ------------------------------------------------------------------------------------
 
 
@@ -296,6 +317,7 @@ class Run:
         os.write(self.pipe, f"{number} {what}\n".encode())
 
     def survivors(self) -> list[Mutant]:
+        preload(self.tests)
         started = time.monotonic()
         if wait(lambda: pytest.main([*PYTEST, *self.tests], plugins=[Quick()]), 600) != SURVIVED:
             raise SystemExit(f"{' '.join(self.tests)}: fail without any mutant")
