@@ -24,9 +24,9 @@ from typing import NamedTuple
 EXAMPLES = """
 examples:
   python tests/fuzz/run.py framing --minutes 10
-  python tests/fuzz/run.py all --minutes 60 --work fuzz.tmp     an hour for all of them; corpus kept
+  python tests/fuzz/run.py all --minutes 60 --work /tmp/fuzz     an hour for all of them; corpus kept
   python tests/fuzz/run.py pdu receipt --minutes 5
-  python tests/fuzz/run.py pdu --repeat fuzz.tmp/findings/pdu-1a2b3c4d
+  python tests/fuzz/run.py pdu --repeat /tmp/fuzz/findings/pdu-1a2b3c4d
   python tests/fuzz/run.py pdu --hex 00000010000000150000000000000001
   python tests/fuzz/run.py --list
 """
