@@ -324,7 +324,7 @@ _KEY = re.compile(
     r"[\s,;|\0](id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:", re.IGNORECASE | re.ASCII
 )
 _SPELLINGS: Final = {
-    key: key.replace(" ", "")
+    key: key.lower().replace(" ", "")
     for key in ("id", "sub", "dlvrd", "submit date", "done date", "stat", "err", "text", "Text")
 }
 _TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search

@@ -492,8 +492,10 @@ def test_both_bases_meet(number: int):
 # --- the short ways ----------------------------------------------------------------------------------------
 
 _keys = st.sampled_from(
-    "id/sub/dlvrd/submit date/done date/stat/err/text/ID/Submit Date/donedate/DONE\tDATE/Stat/Text"
-    "/idx/xid/date/état".split("/")
+    [
+        *("id", "sub", "dlvrd", "submit date", "done date", "stat", "err", "text"),
+        *("ID", "Submit Date", "donedate", "DONE\tDATE", "Stat", "Text", "idx", "xid", "date", "état"),
+    ]
 )
 _gaps = st.sampled_from([" ", " ", " ", ", ", ";", "|", "\n", "  ", "\0", "", "\x85", "\xa0"])
 _values = st.sampled_from(
@@ -531,3 +533,11 @@ def test_an_unusual_text_is_read_the_short_way(text: bytes):
     )
     # Nothing but esm_class says that these are receipts.
     assert _usual_receipt(deliver(text, esm_class=0)) is None
+
+
+@pytest.mark.parametrize("key", ["text", "Text", "TEXT", "tExt"])
+def test_nothing_is_read_behind_the_text_however_it_is_spelt(key: str):
+    # Without esm_class the long way reads it.
+    for esm_class in (0, 4):
+        found = parsed(f"id: 7 done date: 1 stat: DELIVRD {key}: err:9 sub:2", esm_class=esm_class)
+        assert (found.message_id, found.err) == ("7", "")
