@@ -129,7 +129,7 @@ def _carrier_warnings(carrier: CarrierConfig) -> list[str]:
         )
     if carrier.in_doubt == "query":
         found.append(
-            "in_doubt = 'query': query_sm needs the message_id that was lost with the answer, so it holds as with 'hold'"
+            "in_doubt = 'query': query_sm needs the id that was lost with the answer, so it holds like 'hold'"
         )
     if carrier.in_doubt == "resend":
         found.append("in_doubt = 'resend': a lost response always makes a second copy")
