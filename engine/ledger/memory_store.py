@@ -53,6 +53,8 @@ class MemoryStore:
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
+        self._disk_bell: anyio.Event | None = None  # set while `run_disk` writes for everybody
+        self._waiting: dict[bytes, dict[anyio.Event, None]] = {}  # stream -> who waits for an entry
         self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
         self._life = 1  # changes whenever all connections are lost
         self._crashes = 0
@@ -85,8 +87,28 @@ class MemoryStore:
                 if execute(self._live, command, self._now_ms()) is not None:
                     await self._settle(life, [command])
                     return True
-                await self._changed.wait()
+                added = anyio.Event()
+                for stream in streams:
+                    self._waiting.setdefault(stream, {})[added] = None
+                try:
+                    await added.wait()
+                finally:
+                    for stream in streams:
+                        del self._waiting[stream][added]
         return False
+
+    async def run_disk(self) -> None:
+        """Sync in a task of its own, until cancelled: nobody then waits for a caller who has stopped."""
+        self._disk_bell = anyio.Event()
+        try:
+            while True:
+                if self._synced < self._executed:
+                    await self._flush()
+                else:
+                    await self._disk_bell.wait()
+                    self._disk_bell = anyio.Event()
+        finally:
+            self._disk_bell = None
 
     async def close(self) -> None:
         """See `port.Store.close`."""
@@ -188,6 +210,9 @@ class MemoryStore:
             self._live.unwatch(stage.watched)
             stage.watched = Watch()
         self._tell()
+        for waiting in self._waiting.values():
+            for added in waiting:
+                added.set()
 
     def _arrive(self, stage: MemoryStage, request: Request) -> None:
         """A connection is read in order: what was sent before this request is executed before it."""
@@ -201,13 +226,16 @@ class MemoryStore:
         if written:
             self._unsynced.append((self._live.now_ms, request.commands))
             self._executed += 1
-            self._tell()
+            if self._waiting:
+                self._tell_waiting(request.commands)
+            if self._disk_bell is not None:
+                self._disk_bell.set()
 
     async def _settle(self, life: int, commands: Sequence[Command]) -> None:
         """Return when all that was executed up to now is on disk."""
         upto = self._executed
         while self._synced < upto:
-            if self._syncing:
+            if self._syncing or self._disk_bell is not None:
                 await self._changed.wait()
             else:
                 await self._flush()
@@ -237,6 +265,13 @@ class MemoryStore:
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)
+
+    def _tell_waiting(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if command[0] == "XADD":
+                stream = command[1]
+                for added in self._waiting.get(stream if isinstance(stream, bytes) else str(stream).encode(), ()):
+                    added.set()
 
     def _tell(self) -> None:
         self._changed.set()
