@@ -130,7 +130,7 @@ class Line:
     def _is_unaware(self, process: str) -> str:
         now = anyio.current_time()
         for doubt in self.evidence.doubts:
-            if doubt.process == process and doubt.from_s <= now <= doubt.until_s + LET_GO_S:
+            if doubt.process in ("", process) and doubt.from_s <= now <= doubt.until_s + LET_GO_S:
                 return doubt.why
         if any(not name and now <= at_s + self.plan.engine.lease_s for at_s, name in self.evidence.steps):
             return "believes the store's clock"
