@@ -64,6 +64,8 @@ class Slots:
         self._claims: dict[int, bytes] = {}
         self._lock = anyio.Lock()
         self._leaving = False
+        self._known: list[int] = []
+        """Epochs of the other processes, as the last look found them."""
         self.bell = Bell()
         self.until = NEVER
         """Monotonic moment from which nothing may be written to a socket."""
@@ -106,19 +108,22 @@ class Slots:
 
     async def _look(self) -> float:
         asked_at = self._clock.monotonic()
+        known = self._known
         commands: list[tuple[Any, ...]] = [("HGETALL", self._keys.members)]
         for number in self._numbers:
             commands.append(("GET", self._keys.slot(number)))
             commands.append(("GET", self._keys.lease(number)))
             commands.append(("PTTL", self._keys.lease(number)))
+        commands += [("EXISTS", self._keys.alive(epoch)) for epoch in known]
         replies = await self._stage.read(commands)
+        alive = dict(zip(known, replies[1 + 3 * len(self._numbers) :], strict=True))
         names = {number: replies[3 * number - 2] for number in self._numbers}
         leases = {number: replies[3 * number - 1] for number in self._numbers}
         left_ms = [replies[3 * number] for number in self._numbers if number not in self._claims]
         self._notice_lost(names)
         if not await self._renew(asked_at):
             return 0.0
-        others = await self._others(replies[0])
+        others = await self._others(replies[0], alive)
         holders = Counter(lease.decode("utf-8", "replace") for lease in leases.values() if lease is not None)
         wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
         free = [
@@ -175,8 +180,10 @@ class Slots:
         self.on_renewed()
         return True
 
-    async def _others(self, members: list[bytes]) -> list[str]:
-        """The living processes besides this one that serve the account."""
+    async def _others(self, members: list[bytes], alive: dict[int, Any]) -> list[str]:
+        """The living processes besides this one that serve the account. `alive`: whether those known from the
+        last look are.
+        """
         others = {
             int(epoch): identity.decode("utf-8", "replace")
             for epoch, identity in zip(members[::2], members[1::2], strict=True)
@@ -184,15 +191,19 @@ class Slots:
         }
         living: list[str] = []
         if others:
-            replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in others])
+            new = [epoch for epoch in others if epoch not in alive]
+            if new:
+                replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in new])
+                alive = {**alive, **dict(zip(new, replies, strict=True))}
             gone: list[int] = []
-            for (epoch, identity), there in zip(others.items(), replies, strict=True):
-                if there and not self._peers.is_gone(identity):
+            for epoch, identity in others.items():
+                if alive[epoch] and not self._peers.is_gone(identity):
                     living.append(identity)
                 else:
                     gone.append(epoch)
             if gone:
                 await self._stage.commit([("HDEL", self._keys.members, *gone)])
+        self._known = list(others)
         self.alone = not living
         return living
 

@@ -25,9 +25,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from .memory_commands import execute, function_of, words_of
+from .memory_commands import Prepared, execute, prepared
 from .memory_data import Database, Watch
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
+
+
+Ran = tuple[Any, list[Prepared] | None]
+"""An answer, and what was written for it."""
 
 
 class MemoryStore:
@@ -49,7 +53,7 @@ class MemoryStore:
         self._wall = wall
         self._live = Database()
         self._disk = Database()
-        self._unsynced: list[tuple[int, Sequence[Command]]] = []  # (time, what was executed together)
+        self._unsynced: list[tuple[int, list[Prepared]]] = []  # (time, what was executed together)
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
@@ -223,8 +227,8 @@ class MemoryStore:
         request.done = True
         self._live.advance(self._now_ms())
         request.answer, written = request.run(self._live)
-        if written:
-            self._unsynced.append((self._live.now_ms, request.commands))
+        if written is not None:
+            self._unsynced.append((self._live.now_ms, written))
             self._executed += 1
             if self._waiting:
                 self._tell_waiting(request.commands)
@@ -256,10 +260,12 @@ class MemoryStore:
             self._tell()
 
     def _write_down(self, number: int) -> None:
-        for now_ms, commands in self._unsynced[:number]:
-            for command in commands:
+        disk = self._disk
+        for now_ms, written in self._unsynced[:number]:
+            disk.advance(now_ms)
+            for function, arguments in written:
                 with contextlib.suppress(StoreRefused):
-                    execute(self._disk, command, now_ms)
+                    function(disk, arguments)
         del self._unsynced[:number]
         self._synced += number
 
@@ -279,13 +285,13 @@ class MemoryStore:
 
 
 class Request:
-    """A call on its way: `run` gives the answer (a StoreRefused is raised later) and whether it wrote
-    anything.
+    """A call on its way: `run` gives the answer (a StoreRefused is raised later) and what it wrote, if it
+    wrote anything.
     """
 
     __slots__ = ("answer", "commands", "done", "run")
 
-    def __init__(self, commands: Sequence[Command], run: Callable[[Database], tuple[Any, bool]]) -> None:
+    def __init__(self, commands: Sequence[Command], run: Callable[[Database], Ran]) -> None:
         self.commands = commands
         self.run = run
         self.done = False
@@ -312,14 +318,15 @@ class MemoryStage:
             return []
         watched, connection = self.watched, self._store.connection()
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             db.watch(watched, watch)
-            replies, refusal = _run_all(db, commands)
+            replies, refusal, done = _run_all(db, commands)
+            written = None if pure else done
             if refusal is None:
-                return replies, not pure
+                return replies, written
             if watch:
                 db.unwatch(watched)
-            return StoreRefused(refusal.code, refusal.detail, partial=not pure), not pure
+            return StoreRefused(refusal.code, refusal.detail, partial=not pure), written
 
         pure = is_pure_read(commands)
         if watch:
@@ -341,7 +348,7 @@ class MemoryStage:
             raise StoreUnavailable("the connection with the WATCH was lost")
         watched = self.watched
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             dirty = watched.dirty
             db.unwatch(watched)
             return _transaction(db, commands, dirty=dirty)
@@ -354,9 +361,9 @@ class MemoryStage:
     ) -> list[Any] | None:
         """See `port.Stage.commit_if`."""
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             if any(db.values.get(key) != value for key, value in holds.items()):
-                return None, False
+                return None, None
             return _transaction(db, commands)
 
         answer: list[Any] | None = await self._store.call(self, Request(commands, run))
@@ -368,30 +375,41 @@ class MemoryStage:
         self._store.unwatch(self.watched)
 
 
-def _transaction(
-    db: Database, commands: Sequence[Command], *, dirty: bool = False
-) -> tuple[list[Any] | StoreRefused | None, bool]:
-    """MULTI, the commands, EXEC: the answer, and whether anything was written."""
+def _transaction(db: Database, commands: Sequence[Command], *, dirty: bool = False) -> Ran:
+    """MULTI, the commands, EXEC: the answer, and what was written."""
     try:
-        for command in commands:
-            function_of(words_of(command))
+        done = [prepared(command) for command in commands]
     except StoreRefused as refusal:
-        return refusal, False
+        return refusal, None
     if dirty:
-        return None, False
-    replies, failed = _run_all(db, commands)
+        return None, None
+    replies, failed = _run(db, done)
     if failed is not None:
-        return StoreRefused(failed.code, failed.detail, partial=True), True
-    return replies, not is_pure_read(commands)
+        return StoreRefused(failed.code, failed.detail, partial=True), done
+    return replies, None if is_pure_read(commands) else done
 
 
-def _run_all(db: Database, commands: Sequence[Command]) -> tuple[list[Any], StoreRefused | None]:
-    """The replies, and the first refusal; a refused command does not keep the others from running."""
-    replies: list[Any] = []
+def _run_all(
+    db: Database, commands: Sequence[Command]
+) -> tuple[list[Any], StoreRefused | None, list[Prepared]]:
+    """The replies, the first refusal, and the commands; a refused one does not keep the others from running."""
+    done: list[Prepared] = []
     first: StoreRefused | None = None
     for command in commands:
         try:
-            replies.append(execute(db, command, db.now_ms))
+            done.append(prepared(command))
+        except StoreRefused as refusal:
+            first = first or refusal
+    replies, failed = _run(db, done)
+    return replies, first or failed, done
+
+
+def _run(db: Database, done: list[Prepared]) -> tuple[list[Any], StoreRefused | None]:
+    replies: list[Any] = []
+    first: StoreRefused | None = None
+    for function, arguments in done:
+        try:
+            replies.append(function(db, arguments))
         except StoreRefused as refusal:
             first = first or refusal
     return replies, first
