@@ -110,6 +110,7 @@ class Evidence:
         self.outages: list[Outage] = []
         self.steps: list[tuple[float, str]] = []
         """When the clock of whom ("": the store) jumped."""
+        self.largest_step_s = 0.0
         self.refused_numbers: set[tuple[str, str]] = set()
         """(carrier, destination) that an SMSC has refused for good."""
         self.broken: list[str] = []

@@ -260,6 +260,7 @@ async def _step(
 ) -> None:
     step_s = rng.choice((-7_200.0, -300.0, -30.0, -1.0, 1.0, 30.0, 300.0, 7_200.0))
     world.evidence.steps.append((anyio.current_time(), name))
+    world.evidence.largest_step_s = max(world.evidence.largest_step_s, abs(step_s))
     clock.skew_s += step_s
     if abs(step_s) > 1.0:
         await anyio.sleep(fault.duration_s)

@@ -135,6 +135,7 @@ class World:
                 for plan in self.scenario.carriers
             )
             + 200.0
+            + 2 * self.evidence.largest_step_s
         )
 
     async def _wait_for_acknowledgements(self) -> None:

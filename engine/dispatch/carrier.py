@@ -259,6 +259,7 @@ class Carrier:
         """Another process is to have this slot: it takes nothing more, and leaves when nothing is in hand."""
         while any(run.slot == number for run in self.outgoing.runs.values()) or self.taker.offers(number):
             if number not in self.slots.giving_up:
+                self.taker.recover()
                 return
             await anyio.sleep(GIVE_UP_LOOK_S)
         # Until it is released it is held still, and another slot's release must not start its binds again.
@@ -269,6 +270,7 @@ class Carrier:
         except StoreError as error:
             log.info("%s: slot %d ends with its lease: %s", self.config.name, number, error)
             self.slots.giving_up.discard(number)
+            self.taker.recover()
         finally:
             self._leaving.discard(number)
         self._share_rate()
