@@ -11,7 +11,7 @@ string is masked, and in a bind is never shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -72,6 +72,14 @@ class _Reader:
         self.end = len(frame)
         self.command_id = self.command_status = self.sequence_number = 0
         self.values: dict[str, int] = {}
+        self.readers = {
+            Kind.INTEGER: self.integer,
+            Kind.STRING: self.string,
+            Kind.TIME: self.time,
+            Kind.MESSAGE: self.sm_length,
+            Kind.DESTINATIONS: self.destinations,
+            Kind.UNSUCCESSFUL: self.unsuccessful,
+        }
 
     # --- whole ----------------------------------------------------------------------------------------------
 
@@ -170,22 +178,13 @@ class _Reader:
             value = self.shown.octets(self.frame[self.at : self.end])
             self.add(self.at, self.end - self.at, "body", value)
 
-    def fields(self, layout: Iterable[Field]) -> bool:
+    def fields(self, layout: Sequence[Field]) -> bool:
         """The mandatory fields; whether all are there."""
-        left = list(layout)
-        while left:
-            field = left.pop(0)
-            read = {
-                Kind.INTEGER: self.integer,
-                Kind.STRING: self.string,
-                Kind.TIME: self.time,
-                Kind.MESSAGE: self.sm_length,
-                Kind.DESTINATIONS: self.destinations,
-                Kind.UNSUCCESSFUL: self.unsuccessful,
-            }[field.kind]
-            if not read(field):
-                if left:
-                    self.add(self.end, 0, "not there", "", ", ".join(one.name for one in left))
+        readers = self.readers
+        for number, field in enumerate(layout, 1):
+            if not readers[field.kind](field):
+                if left := [one.name for one in layout[number:]]:
+                    self.add(self.end, 0, "not there", "", ", ".join(left))
                 return False
         return True
 

@@ -12,8 +12,8 @@ from struct import Struct
 
 from . import constants as c
 from .errors import PduError
-from .pdu import decode_tlvs
-from .receipt import STATES, WORDS, Receipt, build
+from .pdu import SubmitSm, encode
+from .receipt import WORDS, Receipt, with_tlvs
 
 _header = Struct(">4I").pack
 _join = b"".join
@@ -43,13 +43,28 @@ class SubmitTemplate:
         registered_delivery: int = 1,
         replace_if_present_flag: int = 0,
     ) -> None:
-        _check_string("service_type", service_type, 5, c.ESME_RINVSERTYP)
-        _check_string("source_addr", source_addr, 20, c.ESME_RINVSRCADR)
-        addresses = (source_addr_ton, source_addr_npi, dest_addr_ton, dest_addr_npi)
+        fixed = SubmitSm(
+            service_type=service_type,
+            source_addr_ton=source_addr_ton,
+            source_addr_npi=source_addr_npi,
+            source_addr=source_addr,
+            dest_addr_ton=dest_addr_ton,
+            dest_addr_npi=dest_addr_npi,
+            protocol_id=protocol_id,
+            priority_flag=priority_flag,
+            registered_delivery=registered_delivery,
+            replace_if_present_flag=replace_if_present_flag,
+        )
+        encode(fixed, 0)  # raises PduError
         self._fixed = (protocol_id, priority_flag, registered_delivery, replace_if_present_flag)
-        for value in addresses + self._fixed:
-            _check_integer("fixed fields", value, c.ESME_RINVCMDLEN)
-        self._head = b"%b\0%c%c%b\0%c%c" % (service_type, *addresses[:2], source_addr, *addresses[2:])
+        self._head = b"%b\0%c%c%b\0%c%c" % (
+            service_type,
+            source_addr_ton,
+            source_addr_npi,
+            source_addr,
+            dest_addr_ton,
+            dest_addr_npi,
+        )
         # By data_coding: what stands between destination_addr and sm_length when esm_class is 0 and no
         # validity_period is given.
         self._plain: dict[int, bytes] = {}
@@ -160,11 +175,6 @@ _receipt = re.compile(
     "[^\0]{0,200}+(.?)",
     re.DOTALL,
 ).match
-# receipted_message_id, network_error_code and message_state in the order of their tags.
-_usual_tlvs = re.compile(
-    "\0\x1e\0(.)([0-9A-Za-z._\\-]{1,64}+)\0(?:\x04\x23\0\x03([\x01-\x08])(.)(.))?\x04\x27\0\x01(.)",
-    re.DOTALL,
-).fullmatch
 _state_of = WORDS.get
 
 
@@ -202,26 +212,7 @@ def receipt_of(frame: bytes) -> Receipt | None:
     end = start + frame[start - 1]
     if not match.end(6) + len(" text:") <= end <= len(frame):
         return None
-    usual = _usual_tlvs(text, end)
-    if usual is not None:
-        length, tlv_id, network, high, low, state_octet = usual.groups()
-        if tlv_id == message_id and len(tlv_id) + 1 == ord(length):
-            return Receipt(
-                message_id,
-                stat,
-                STATES.get(ord(state_octet)) or _state_of(stat, "unknown"),
-                err,
-                (ord(network), ord(high) << 8 | ord(low)) if network else None,
-                (),
-                source_addr,
-                destination_addr,
-                done_date,
-            )
-    try:
-        tlvs = decode_tlvs(frame, end)
-    except PduError:
-        return None
-    return build(tlvs, message_id, stat, err, source_addr, destination_addr, done_date)
+    return with_tlvs(frame, text, end, message_id, stat, err, source_addr, destination_addr, done_date)
 
 
 _submit = re.compile(

@@ -1,5 +1,7 @@
 """The GSM 7-bit default alphabet with its extension table (3GPP TS 23.038 sections 6.2.1 and 6.2.1.1).
 
+Reading also goes by national language tables (6.2.1.2); writing with them is in `national`.
+
 Octets here are unpacked: one septet an octet, bit 8 clear, an extension character being 0x1B and a second
 octet. That is what data_coding 0 carries to an SMSC that expects unpacked septets.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 import codecs
 import re
 from typing import TYPE_CHECKING, Final
+
+from . import national_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +91,15 @@ _DECODED: Final[str] = BASIC + "\ufffd" * 128
 _EXTENDED: Final = {BASIC[code]: character for character, code in EXTENSION.items()} | {"\x1b": " "}
 _escape_pairs = re.compile("\x1b(.?)", re.DOTALL).sub
 
+# With national tables U+FFFD stands at many codes, so here a pair is looked up by its code.
+_DECODED_DEFAULT: Final = _DECODED.replace("\x1b", " ")
+_DECODED_NATIONAL: Final = {
+    language: table.replace("\x1b", " ") + "\ufffd" * 128
+    for language, table in national_tables.LOCKING.items()
+}
+_EXTENSION_CHARACTERS: Final = {code: character for character, code in EXTENSION.items()}
+_escape_octets = re.compile(b"\x1b(.?)", re.DOTALL).finditer
+
 
 def encode(text: str) -> bytes | None:
     """The text in unpacked septets, escapes included; None if a character is not in the alphabet."""
@@ -109,12 +122,16 @@ def encode(text: str) -> bytes | None:
     return octets
 
 
-def decode(data: bytes) -> str:
+def decode(data: bytes, locking: int = 0, single: int = 0) -> str:
     """Unpacked septets to text, as a handset would (TS 23.038 section 6.2.1.1); never fails.
 
-    An unknown extension code shows the character of the default table, a doubled escape a space, a trailing
-    escape nothing; an octet above 0x7F shows U+FFFD.
+    `locking` and `single` are the languages of the shift tables (annex A), 0 or one unknown: the default
+    alphabet and its extension. An unknown extension code shows the character of the alphabet or locking shift
+    table, a doubled escape a space, a trailing escape nothing; an octet above 0x7F, or a code for which a
+    locking shift table has no character, shows U+FFFD.
     """
+    if locking or single:
+        return _decode_national(data, locking, single)
     text = _charmap_decode(data, "strict", _DECODED)[0]
     return _escape_pairs(_unescape, text) if ESCAPE in data else text
 
@@ -122,3 +139,16 @@ def decode(data: bytes) -> str:
 def _unescape(pair: re.Match[str]) -> str:
     character = pair[1]
     return _EXTENDED.get(character, character)
+
+
+def _decode_national(data: bytes, locking: int, single: int) -> str:
+    table = _DECODED_NATIONAL.get(locking, _DECODED_DEFAULT)
+    characters = national_tables.SINGLE_CHARACTERS.get(single, _EXTENSION_CHARACTERS)
+    shown: list[str] = []
+    at = 0
+    for pair in _escape_octets(data):
+        shown.append(_charmap_decode(data[at : pair.start()], "strict", table)[0])
+        shown += [characters.get(code, table[code]) for code in pair[1]]
+        at = pair.end()
+    shown.append(_charmap_decode(data[at:], "strict", table)[0])
+    return "".join(shown)

@@ -4,8 +4,6 @@
 A.3.1 to A.3.13, the locking shift tables (in place of the default alphabet; Spanish has none).
 """
 
-# ruff: noqa: RUF001
-
 from __future__ import annotations
 
 from typing import Final

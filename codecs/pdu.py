@@ -162,16 +162,15 @@ _SAR: Final = {c.TAG_SAR_MSG_REF_NUM, c.TAG_SAR_TOTAL_SEGMENTS, c.TAG_SAR_SEGMEN
 
 def _encode_all_tlvs(name: str, pdu: Pdu) -> bytes:
     """The optional parameters of one PDU, with the rules between them and its fields."""
-    tags = {tag for tag, _ in pdu.tlvs}
-    if c.TAG_MESSAGE_PAYLOAD in tags and getattr(pdu, "short_message", None):
+    first = dict(reversed(pdu.tlvs))
+    if c.TAG_MESSAGE_PAYLOAD in first and getattr(pdu, "short_message", None):
         # 5.3.2.32; of the two the SMSC takes whichever it likes.
         raise PduError(name, "message_payload", "not beside a short_message", c.ESME_RTLVNOTALLWD)
-    if not _SAR.isdisjoint(tags):
-        if not tags >= _SAR:  # 5.3.2.22 to 24
-            missing = TLVS[min(_SAR - tags)].name
-            raise PduError(name, missing, "sar_* parameters are three together", c.ESME_RMISSINGTLV)
-        total, number = (pdu.tlv(tag) for tag in (c.TAG_SAR_TOTAL_SEGMENTS, c.TAG_SAR_SEGMENT_SEQNUM))
-        if total is not None and number is not None and number > total:
+    if not _SAR.isdisjoint(first):
+        if missing := _SAR - first.keys():  # 5.3.2.22 to 24
+            limit = "sar_* parameters are three together"
+            raise PduError(name, TLVS[min(missing)].name, limit, c.ESME_RMISSINGTLV)
+        if first[c.TAG_SAR_SEGMENT_SEQNUM] > first[c.TAG_SAR_TOTAL_SEGMENTS]:
             raise PduError(name, "sar_segment_seqnum", "1 to sar_total_segments", c.ESME_RINVTLVVAL)
     return encode_tlvs(pdu.tlvs, name)
 

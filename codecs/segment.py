@@ -2,18 +2,24 @@
 
 Never torn between two parts: an escape pair, a surrogate pair, and a grapheme cluster that fits one part.
 A message of more parts than allowed is refused, never cut.
+
+What a text is sent in: the first of the carrier's alphabets that has all of it. If that takes several parts,
+or none has it, national language tables that the carrier takes may do it in fewer; and where the carrier has
+a transliteration table, the text that it gives may. Neither is used for anything less than a part saved, or
+UCS-2 avoided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from struct import Struct
 from typing import Final, Literal
 
 import msgspec
-import regex  # type: ignore[import-untyped,unused-ignore]
 
 from . import constants as c
-from . import gsm7, udh
+from . import cuts, gsm7, national, septets, transliterate, udh
 from .errors import TextError
 
 PARTS_MAX: Final = 255
@@ -32,7 +38,11 @@ UNITS_PART: Final = {
 
 Alphabet = Literal["gsm7", "ucs2", "latin1", "binary"]
 
+_IN_PARAMETERS: Final = ("sar", "payload")
+"""Ways of concatenation in which the SMSC builds the headers, of optional parameters."""
+
 _sar = Struct(">HHHHHBHHB").pack
+_port_tlvs = Struct(">HH2sHH2s").pack
 _tlv_header = Struct(">HH").pack
 
 
@@ -40,7 +50,10 @@ class Rules(msgspec.Struct, frozen=True):
     """What one carrier takes. `alphabets` are tried in order; `units_*` replace the standard's sizes by
     alphabet.
 
-    Raises ValueError for an unknown alphabet, a size below 1, or parts_max outside 1 to 255.
+    `languages` are the national tables it takes (see `national.LANGUAGES`), `packed` that its GSM 7-bit goes
+    out as packed septets, `transliterate` what may stand for a character (see `transliterate.apply`).
+
+    Raises ValueError for an unknown alphabet or language, a size below 2, or parts_max outside 1 to 255.
     """
 
     concat: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
@@ -52,6 +65,9 @@ class Rules(msgspec.Struct, frozen=True):
     latin1_data_coding: int = c.DATA_CODING_LATIN1
     ucs2_data_coding: int = c.DATA_CODING_UCS2
     binary_data_coding: int = c.DATA_CODING_OCTETS
+    languages: tuple[int, ...] = ()
+    packed: bool = False
+    transliterate: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.concat not in UNITS_PART:
@@ -60,6 +76,9 @@ class Rules(msgspec.Struct, frozen=True):
             raise ValueError(f"parts_max must be 1 to {PARTS_MAX}")
         if unknown := set(self.alphabets) - {"gsm7", "ucs2", "latin1"}:
             raise ValueError(f"unknown alphabet {sorted(unknown)[0]!r}: gsm7, ucs2, latin1")
+        for language in self.languages:
+            if language not in national.LANGUAGES:
+                raise ValueError(f"unknown language {language!r}: 1 to {len(national.LANGUAGES)}")
         for name in ("units_single", "units_part"):
             sizes: dict[str, int] | None = getattr(self, name)
             for alphabet, units in (sizes or {}).items():
@@ -85,9 +104,12 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Segmented(msgspec.Struct):
-    """`parts` are encoded, without any header; `units` each one's length in the alphabet's units.
+    """`parts` are encoded, without any header, septets not packed; `units` each one's length in the
+    alphabet's units.
 
     With concat "payload" a long message is one part here; `segments` says how many the SMSC makes of it.
+    `locking` and `single` are the languages of national tables, 0 without; `header` is the elements of the
+    user data header that every part has besides the one that tells its place.
     """
 
     alphabet: str
@@ -96,12 +118,15 @@ class Segmented(msgspec.Struct):
     units: list[int]
     units_left: int
     segments: int
+    locking: int = 0
+    single: int = 0
+    header: bytes = b""
 
     @property
     def texts(self) -> list[str]:
         """Each part's text, decoded from its octets (Latin-1 for binary)."""
         if self.alphabet == "gsm7":
-            return [gsm7.decode(part) for part in self.parts]
+            return [gsm7.decode(part, self.locking, self.single) for part in self.parts]
         return [part.decode("utf-16-be" if self.alphabet == "ucs2" else "latin-1") for part in self.parts]
 
     def __repr__(self) -> str:
@@ -110,33 +135,48 @@ class Segmented(msgspec.Struct):
 
 
 _DEFAULT: Final = Rules()
+_NUMBERS: Final = [bytes((number,)) for number in range(1, PARTS_MAX + 1)]
+_NO_NUMBER: Final = [b""]
 _LATIN1: Final = gsm7.LATIN1_TO_SEPTETS
 
 
-def segment(text: str, rules: Rules = _DEFAULT) -> Segmented:
-    """Encode in the first of the rules' alphabets that can, and cut into parts.
+def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) -> Segmented:
+    """Encode as the module says, and cut into parts; `ports` go with each.
 
-    Raises TextError: "unencodable" if no alphabet can (a lone surrogate; or a carrier without UCS-2),
-    "too_long" above `parts_max` parts.
+    Raises TextError: "unencodable" if nothing can (a lone surrogate; or a carrier without UCS-2), "too_long"
+    above `parts_max` parts. Raises ValueError for a port beyond its bits.
     """
+    if rules.transliterate is not None:
+        return _transliterated(text, rules, rules.transliterate, ports)
     for alphabet in rules.alphabets:
         if alphabet == "gsm7":
+            if rules.languages and text[:1] in national.NATIONAL:
+                # Not worth an exception.
+                continue
             data = gsm7.encode(text)
-            if data is not None:
-                return _segment(data, "gsm7", rules.gsm7_data_coding, rules)
+            if data is None:
+                continue
+            if ports is None and rules.units_single is None and len(data) <= 160:
+                # Most texts; nothing could be better.
+                length = len(data)
+                return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
         else:
             try:
-                if alphabet == "ucs2":
-                    return _segment_ucs2(text, text.encode("utf-16-be"), rules)
-                return _segment(text.encode("latin-1"), "latin1", rules.latin1_data_coding, rules)
+                data = text.encode("utf-16-be" if alphabet == "ucs2" else "latin-1")
             except UnicodeEncodeError:
                 continue
-    raise TextError("text", "unencodable", f"no way in {', '.join(rules.alphabets)}")
+        header = _ports_header(ports, rules) if ports else b""
+        if rules.languages:
+            return _with_languages(text, alphabet, data, rules, header)
+        return _cut(text, data, alphabet, rules, header)
+    if rules.languages and "gsm7" in rules.alphabets:
+        return _with_languages(text, "", None, rules, _ports_header(ports, rules) if ports else b"")
+    raise _unencodable(rules)
 
 
-def segment_data(data: bytes, rules: Rules = _DEFAULT) -> Segmented:
-    """Cut binary data into parts. Raises TextError "too_long"."""
-    return _segment(data, "binary", rules.binary_data_coding, rules)
+def segment_data(data: bytes, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) -> Segmented:
+    """Cut binary data into parts. Raises TextError "too_long"; ValueError for a port beyond its bits."""
+    return _cut("", data, "binary", rules, _ports_header(ports, rules) if ports else b"")
 
 
 def single(text: str) -> bytes | None:
@@ -159,161 +199,242 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
     short_message (a carrier with larger parts) goes into message_payload.
     """
     parts = segmented.parts
+    elements = segmented.header
     total = len(parts)
-    if total == 1:
-        return [_field(0, b"", parts[0], b"")]
-    if rules.concat == "sar":
-        ref = reference & 0xFFFF
-        return [
-            _field(0, b"", part, _sar(0x020C, 2, ref, 0x020E, 1, total, 0x020F, 1, number))
-            for number, part in enumerate(parts, 1)
-        ]
-    header = udh.concat16 if rules.concat == "udh16" else udh.concat8
+    if total == 1 and not rules.packed:
+        if not elements:
+            return [_field(0, parts[0], b"")]
+        if segmented.locking or segmented.single:
+            return [_field(c.ESM_CLASS_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
+    if rules.concat in _IN_PARAMETERS and not (segmented.locking or segmented.single):
+        return _with_parameters(segmented, rules, reference)
+    head, numbers = b"", _NO_NUMBER
+    if total > 1:
+        # The place first: some receivers expect it there.
+        octets = len(elements)
+        if rules.concat == "udh16":
+            high, low = reference >> 8 & 0xFF, reference & 0xFF
+            head = bytes((6 + octets, udh.IEI_CONCAT_16, 4, high, low, total))
+        else:
+            head = bytes((5 + octets, udh.IEI_CONCAT_8, 3, reference & 0xFF, total))
+        numbers = _NUMBERS
+    elif elements:
+        head = bytes((len(elements),))
+    if rules.packed and segmented.alphabet == "gsm7":
+        fill = septets.fill_bits(len(head) + len(numbers[0]) + len(elements))
+        parts = [septets.pack(septets.padded(part, fill), fill) for part in parts]
+    esm_class = c.ESM_CLASS_UDHI if head else 0
     return [
-        _field(c.ESM_CLASS_UDHI, header(reference, total, number), part, b"")
+        (esm_class, user_data, b"")
+        if len(user_data := head + number + elements + part) <= c.SHORT_MESSAGE_OCTETS_MAX
+        else _field(esm_class, user_data, b"")
+        for number, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
+    ]
+
+
+def _with_parameters(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int, bytes, bytes]]:
+    """Without a header: sar_* and port parameters do not go together with one (SMPP 5.0 section 4.7.12)."""
+    elements, parts = segmented.header, segmented.parts
+    # The ports are the only elements there can be.
+    ports = (
+        _port_tlvs(c.TAG_DEST_PORT, 2, elements[2:4], c.TAG_SOURCE_PORT, 2, elements[4:6])
+        if elements
+        else b""
+    )
+    if rules.packed and segmented.alphabet == "gsm7":
+        parts = [septets.pack(septets.padded(part)) for part in parts]
+    if len(parts) == 1:
+        return [_field(0, parts[0], ports)]
+    ref = reference & 0xFFFF
+    return [
+        _field(0, part, ports + _sar(0x020C, 2, ref, 0x020E, 1, len(parts), 0x020F, 1, number))
         for number, part in enumerate(parts, 1)
     ]
 
 
-def _field(esm_class: int, header: bytes, part: bytes, tlvs: bytes) -> tuple[int, bytes, bytes]:
-    user_data = header + part
+def _field(esm_class: int, user_data: bytes, tlvs: bytes) -> tuple[int, bytes, bytes]:
     if len(user_data) <= c.SHORT_MESSAGE_OCTETS_MAX:
         return esm_class, user_data, tlvs
     return esm_class, b"", tlvs + _tlv_header(c.TAG_MESSAGE_PAYLOAD, len(user_data)) + user_data
 
 
+# --- choosing ---------------------------------------------------------------------------------------------
+
+
+def _transliterated(text: str, rules: Rules, table: Mapping[str, str], ports: udh.Ports | None) -> Segmented:
+    """The text as it is, unless with characters replaced it takes fewer parts, or as many without UCS-2."""
+    rules = msgspec.structs.replace(rules, transliterate=None)
+    chosen: Segmented | None = None
+    refused: TextError | None = None
+    try:
+        chosen = segment(text, rules, ports)
+    except TextError as error:
+        refused = error
+    # What no table of the carrier has goes first: the rest may then stay.
+    for other in transliterate.versions(text, table, national.characters_of(rules.languages)):
+        if chosen is not None and chosen.segments == 1 and chosen.alphabet != "ucs2":
+            break
+        try:
+            found = segment(other, rules, ports)
+        except TextError:
+            continue
+        if chosen is None or _cost(found) < _cost(chosen):
+            chosen = found
+    if chosen is None:
+        assert refused is not None
+        raise refused
+    return chosen
+
+
+def _cost(cut: Segmented) -> tuple[int, bool]:
+    return cut.segments, cut.alphabet == "ucs2"
+
+
+def _with_languages(text: str, alphabet: str, data: bytes | None, rules: Rules, header: bytes) -> Segmented:
+    """In the alphabet found, None if none has the text; by national tables if that takes fewer parts."""
+    if data is None:
+        found = _by_tables(text, alphabet, rules, header)
+        if found is None:
+            raise _unencodable(rules)
+        return found
+    units = len(data) >> 1 if alphabet == "ucs2" else len(data)
+    if units <= (_room_single(alphabet, rules, header) if header else rules.single(alphabet)):
+        return _cut(text, data, alphabet, rules, header)
+    found = _by_tables(text, alphabet, rules, header)
+    if found is None:
+        return _cut(text, data, alphabet, rules, header)
+    # How many parts it is at the least otherwise is known without cutting, and most often enough.
+    if found.segments < -(-units // _room_part(alphabet, rules, header)):
+        return found
+    try:
+        cut = _cut(text, data, alphabet, rules, header)
+    except TextError:
+        return found
+    return found if found.segments < cut.segments else cut
+
+
+def _by_tables(text: str, alphabet: str, rules: Rules, header: bytes) -> Segmented | None:
+    """By the best pair of tables: fewest parts, then fewest units, then the simplest header.
+
+    None if no pair can, or if the text goes in an `alphabet` that the carrier prefers to GSM 7-bit.
+    """
+    alphabets = rules.alphabets
+    if alphabets[0] != "gsm7" and alphabet and "gsm7" not in alphabets[: alphabets.index(alphabet) + 1]:
+        return None
+    pairs = national.pairs_of(rules.languages)
+    if alphabet == "gsm7":
+        # A longer header pays only if it spares escapes.
+        pairs &= national.pairs_locking(one for one in gsm7.EXTENSION if one in text)
+    best: tuple[tuple[int, int, int, int], Segmented] | None = None
+    for locking, single, data in national.candidates(text, pairs):
+        elements = header + _shifts(locking, single)
+        try:
+            cut = _cut(text, data, "gsm7", rules, elements, locking, single)
+        except TextError:
+            continue
+        if rules.concat in _IN_PARAMETERS and (cut.segments > 1 or header):
+            continue
+        # A handset that knows no tables still shows most of a text without a locking one.
+        rank = (cut.segments, len(data), len(elements), locking)
+        if best is None or rank < best[0]:
+            best = rank, cut
+    return best[1] if best is not None else None
+
+
+@cache
+def _shifts(locking: int, single: int) -> bytes:
+    elements = [
+        (iei, bytes((language,)))
+        for iei, language in (
+            (udh.IEI_NATIONAL_SINGLE_SHIFT, single),
+            (udh.IEI_NATIONAL_LOCKING_SHIFT, locking),
+        )
+        if language
+    ]
+    return udh.build(elements)[1:]
+
+
+def _ports_header(ports: udh.Ports, rules: Rules) -> bytes:
+    element = (
+        udh.ports16(ports.destination, ports.source) if rules.concat in _IN_PARAMETERS else ports.element
+    )
+    return udh.build([element])[1:]
+
+
 # --- cutting ----------------------------------------------------------------------------------------------
 
 
-def _whole(data: bytes, alphabet: str, data_coding: int, units: int, left: int) -> Segmented:
-    return Segmented(alphabet, data_coding, [data], [units], left, 1)
+def _room(alphabet: str, units: int, octets: int) -> int:
+    """Of `units` those left beside `octets` of header."""
+    if alphabet == "gsm7":
+        return ((units * 7 + 7) // 8 - octets) * 8 // 7
+    return (2 * units - octets) // 2 if alphabet == "ucs2" else units - octets
 
 
-def _joined(cut: Segmented, data: bytes, rules: Rules) -> Segmented:
-    """The same message as it goes out with concat "payload": whole, its parts being only counted."""
-    if rules.concat != "payload":
-        return cut
-    if len(data) > MESSAGE_PAYLOAD_OCTETS_MAX:
-        raise TextError("text", "too_long", f"above {MESSAGE_PAYLOAD_OCTETS_MAX} octets")
-    return Segmented(cut.alphabet, cut.data_coding, [data], [sum(cut.units)], cut.units_left, cut.segments)
+def _room_single(alphabet: str, rules: Rules, header: bytes) -> int:
+    units = rules.single(alphabet)
+    # One octet more for the length of the header.
+    return max(_room(alphabet, units, 1 + len(header)), 0) if header else units
+
+
+def _room_part(alphabet: str, rules: Rules, header: bytes) -> int:
+    """Raises TextError if not even an escape or surrogate pair fits."""
+    units = rules.part(alphabet)
+    if header and (units := _room(alphabet, units, len(header))) < 2:
+        raise TextError("text", "too_long", "no room beside the header")
+    return units
+
+
+def _cut(
+    text: str, data: bytes, alphabet: str, rules: Rules, header: bytes, locking: int = 0, single: int = 0
+) -> Segmented:
+    """`data`, which encodes `text` (binary: none), in parts. Raises TextError "too_long"."""
+    length = len(data) >> 1 if alphabet == "ucs2" else len(data)
+    if header:
+        most = _room_single(alphabet, rules, header)
+    else:
+        most = UNITS_SINGLE[alphabet] if rules.units_single is None else rules.single(alphabet)
+    if length <= most:
+        parts, units, left, segments = [data], [length], most - length, 1
+    else:
+        if header:
+            limit = _room_part(alphabet, rules, header)
+        else:
+            limit = UNITS_PART[rules.concat][alphabet] if rules.units_part is None else rules.part(alphabet)
+        if length > limit * rules.parts_max:
+            raise _too_long(rules)
+        if alphabet == "ucs2":
+            parts = cuts.utf16(text, data, limit)
+            units = [len(part) >> 1 for part in parts]
+        else:
+            if locking or single:
+                parts = cuts.septets(text, data, limit, national.measure(locking))
+            else:
+                parts = cuts.octets(data, limit, alphabet)
+            units = list(map(len, parts))
+        segments = len(parts)
+        if segments > rules.parts_max:
+            raise _too_long(rules)
+        left = limit - units[-1]
+        if rules.concat == "payload":
+            # It goes out whole; the parts were only counted.
+            if len(data) > MESSAGE_PAYLOAD_OCTETS_MAX:
+                raise TextError("text", "too_long", f"above {MESSAGE_PAYLOAD_OCTETS_MAX} octets")
+            parts, units = [data], [length]
+    if alphabet == "gsm7":
+        data_coding = rules.gsm7_data_coding
+    elif alphabet == "ucs2":
+        data_coding = rules.ucs2_data_coding
+    else:
+        data_coding = rules.latin1_data_coding if alphabet == "latin1" else rules.binary_data_coding
+    if header:
+        return Segmented(alphabet, data_coding, parts, units, left, segments, locking, single, header)
+    return Segmented(alphabet, data_coding, parts, units, left, segments)
+
+
+def _unencodable(rules: Rules) -> TextError:
+    return TextError("text", "unencodable", f"no way in {', '.join(rules.alphabets)}")
 
 
 def _too_long(rules: Rules) -> TextError:
     return TextError("text", "too_long", f"more than {rules.parts_max} parts")
-
-
-def _segment(data: bytes, alphabet: str, data_coding: int, rules: Rules) -> Segmented:
-    """One octet a unit. Only an escape pair and CR LF (one cluster) can be torn here."""
-    length = len(data)
-    single_units = rules.single(alphabet)
-    if length <= single_units:
-        return _whole(data, alphabet, data_coding, length, single_units - length)
-    limit = rules.part(alphabet)
-    if length > limit * rules.parts_max:
-        raise _too_long(rules)
-    escape = gsm7.ESCAPE if alphabet == "gsm7" else -1
-    crlf = alphabet != "binary" and b"\r\n" in data
-    if not crlf and (escape < 0 or b"\x1b" not in data):
-        parts = [data[at : at + limit] for at in range(0, length, limit)]
-    else:
-        parts = list[bytes]()
-        at = 0
-        while at < length:
-            end = at + limit
-            if end < length and (
-                data[end - 1] == escape or (crlf and data[end - 1] == 13 and data[end] == 10)
-            ):
-                end -= 1
-            parts.append(data[at:end])
-            at = end
-    if len(parts) > rules.parts_max:
-        raise _too_long(rules)
-    units = [len(part) for part in parts]
-    return _joined(Segmented(alphabet, data_coding, parts, units, limit - units[-1], len(parts)), data, rules)
-
-
-def _joining() -> frozenset[str]:
-    """Code points of the BMP that can make one grapheme cluster with a neighbour (UAX 29).
-
-    A cut between two code points of which neither is in this set nor above the BMP is between two clusters;
-    so whether a cut is safe costs two look-ups, and only the part whose cut is not gets segmented.
-    """
-    member = regex.compile(
-        r"[\r\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}\p{GCB=Prepend}\p{GCB=Regional_Indicator}"
-        r"\p{GCB=L}\p{GCB=V}\p{GCB=T}]"
-    )
-    return frozenset(member.findall("".join(map(chr, range(0x10000)))))
-
-
-_JOINING: Final = _joining()
-_clusters = regex.compile(r"\X").findall
-
-
-def _segment_ucs2(text: str, data: bytes, rules: Rules) -> Segmented:
-    length = len(data) >> 1
-    single_units = rules.single("ucs2")
-    if length <= single_units:
-        return _whole(data, "ucs2", rules.ucs2_data_coding, length, single_units - length)
-    limit = rules.part("ucs2")
-    if length > limit * rules.parts_max:
-        raise _too_long(rules)
-    parts = _stride(text, data, limit) if length == len(text) else None
-    if parts is None:
-        parts = _walk(text, data, limit)
-    if len(parts) > rules.parts_max:
-        raise _too_long(rules)
-    units = [len(part) >> 1 for part in parts]
-    cut = Segmented("ucs2", rules.ucs2_data_coding, parts, units, limit - units[-1], len(parts))
-    return _joined(cut, data, rules)
-
-
-def _stride(text: str, data: bytes, limit: int) -> list[bytes] | None:
-    """Full parts of a text without surrogate pairs; None if one of the cuts might tear a cluster."""
-    joining = _JOINING
-    for at in range(limit, len(text), limit):
-        if text[at] in joining or text[at - 1] in joining:
-            return None
-    step = limit * 2
-    return [data[at : at + step] for at in range(0, len(data), step)]
-
-
-def _walk(text: str, data: bytes, limit: int) -> list[bytes]:
-    """Part by part: as many units as fit, moved back to before the cluster that the cut would tear."""
-    parts: list[bytes] = []
-    at = index = 0
-    while at < len(data):
-        end = at + limit * 2
-        if end < len(data) and 0xD8 <= data[end - 2] <= 0xDB:
-            end -= 2
-        part = data[at:end]
-        after = index + len(part.decode("utf-16-be"))
-        if end < len(data) and not (_stands_alone(text[after - 1]) and _stands_alone(text[after])):
-            kept = _whole_clusters(text[index : after + limit + 1], after - index, limit)
-            if kept:
-                after = index + kept
-                part = text[index:after].encode("utf-16-be")
-        parts.append(part)
-        at += len(part)
-        index = after
-    return parts
-
-
-def _stands_alone(character: str) -> bool:
-    return character <= "\uffff" and character not in _JOINING
-
-
-def _whole_clusters(text: str, cut: int, limit: int) -> int:
-    """The last boundary at or before code point `cut`; 0 if the cluster there may (and has to) be torn.
-
-    `text` begins at a boundary and reaches a part's length beyond the cut, so a cluster too long for any part
-    is seen to be so.
-    """
-    index = 0
-    for cluster in _clusters(text):
-        after = index + len(cluster)
-        if after > cut:
-            if index == cut or len(cluster.encode("utf-16-be")) <= limit * 2:
-                return index
-            return 0
-        index = after
-    return cut

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..codecs import segment
+from ..codecs import national, segment, transliterate
 from .config import CarrierConfig
 
+_LANGUAGE_IDS = {name: language for language, name in national.LANGUAGES.items()}
 _ALPHABETS = ("gsm7", "latin1", "ucs2")
 
 
@@ -20,6 +21,11 @@ def build_carrier_rules(carrier: CarrierConfig) -> segment.Rules:
         latin1_data_coding=carrier.latin1_data_coding,
         ucs2_data_coding=carrier.ucs2_data_coding,
         binary_data_coding=carrier.binary_data_coding,
+        languages=tuple(_LANGUAGE_IDS[name] for name in carrier.languages),
+        packed=carrier.gsm7_packed,
+        transliterate={**transliterate.TABLE, **carrier.transliterate_extra}
+        if carrier.transliterate
+        else None,
     )
 
 

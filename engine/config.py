@@ -20,7 +20,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
+from ..codecs import gsm7
 from .config_errors import ConfigError, explain, is_list
+from .dispatch.receipt_failure import parse_receipt_table
+from .dispatch.retry import parse_classes
 
 __all__ = [
     "PROFILE_NAMES",
@@ -44,6 +47,10 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Units = Annotated[int, Meta(ge=2, le=32_767)]
 """At least an escape or surrogate pair; at most what a message_payload can hold."""
 Octet = Annotated[int, Meta(ge=0, le=255)]
+Language = Literal[
+    "turkish", "spanish", "portuguese", "bengali", "gujarati", "hindi", "kannada", "malayalam", "oriya",
+    "punjabi", "tamil", "telugu", "urdu",
+]  # fmt: skip
 
 PROFILE_NAMES = ("docomo", "au", "softbank", "rakuten")
 CARRIERS_MAX = 64
@@ -105,6 +112,15 @@ class IntakeConfig(_Table, frozen=True, kw_only=True):
     """How long an app's own reference is remembered: the same reference within it is a duplicate."""
 
 
+class PortabilityConfig(_Table, frozen=True, kw_only=True):
+    """`[portability]`: which carrier a number belongs to, beside what its prefix says."""
+
+    table_file: str | None = None
+    """CSV of `number,carrier` and `prefix*,carrier`: that carrier is tried first, if the route names it."""
+    ttl_s: Seconds = 604_800
+    """How long it is remembered that one carrier refused a number and another took it."""
+
+
 class AppConfig(_Table, frozen=True, kw_only=True):
     """`[[app]]`: a submitting application, told by the user id of its process."""
 
@@ -127,7 +143,8 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     password_file: str | None = None
     password_env: str | None = None
     system_type: Annotated[str, Meta(max_length=12)] = ""
-    interface_version: Literal[0x33, 0x34, 0x50] = 0x34
+    interface_version: Literal["3.3", "3.4", "5.0", 0x33, 0x34, 0x50] = "3.4"
+    """The version of SMPP, or as the octet of the bind."""
     address_range: Annotated[str, Meta(max_length=40)] = ""
     addr_ton: Octet = 0
     addr_npi: Octet = 0
@@ -155,6 +172,18 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     hold_s: Seconds = 15
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 8
     retry_horizon_s: Seconds = 86_400
+    status_classes: dict[str, str] = field(default_factory=dict[str, str])
+    """What this carrier means by a command_status: code, name or range -> class (dispatch/retry.py)."""
+    receipt_errors: dict[str, str] = field(default_factory=dict[str, str])
+    """What it means by an error code of a receipt: code -> temporary, permanent, unknown."""
+    retry_failed: bool = False
+    """A message whose receipt tells of a temporary failure goes to the next carrier of its route."""
+    query_sm: bool = False
+    """Ask with query_sm before a message without a receipt is told `unknown`."""
+    ignores_validity_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
+    """This carrier does not heed validity_period and tries for so long; 0 = it heeds it."""
+    breaker: bool = True
+    """Leave the account alone while it is ill, and let what waits go to the next carrier of its route."""
 
     # Texts.
     alphabets: Annotated[list[Literal["gsm7", "latin1", "ucs2"]], Meta(min_length=1, max_length=3)] = field(
@@ -173,6 +202,14 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     latin1_data_coding: Octet = 3
     ucs2_data_coding: Octet = 8
     binary_data_coding: Octet = 4
+    languages: Annotated[list[Language], Meta(max_length=13)] = field(default_factory=list[Language])
+    """National tables of GSM 7-bit (3GPP TS 23.038 annex A) that the network and its handsets take."""
+    gsm7_packed: bool = False
+    """GSM 7-bit goes out as packed septets, instead of one an octet."""
+    transliterate: bool = False
+    """Replace characters that GSM 7-bit has not, where that saves a part or UCS-2."""
+    transliterate_extra: dict[str, str] = field(default_factory=dict[str, str])
+    """Entries added to the transliteration table, or in place of its own."""
 
     # Addresses.
     service_type: Annotated[str, Meta(max_length=5)] = ""
@@ -198,6 +235,12 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     tls_ca_file: str | None = None
     tls_server_name: str | None = None
 
+    @property
+    def interface_version_octet(self) -> int:
+        """What the bind says (SMPP 3.4 section 5.2.4)."""
+        version = self.interface_version
+        return version if isinstance(version, int) else int(version.replace(".", ""), 16)
+
     def __repr__(self) -> str:
         """Every setting, the password hidden."""
         shown = (
@@ -222,6 +265,7 @@ class Config(_Table, frozen=True, kw_only=True):
     node: NodeConfig = field(default_factory=NodeConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
     intake: IntakeConfig = field(default_factory=IntakeConfig)
+    portability: PortabilityConfig = field(default_factory=PortabilityConfig)
     app: list[AppConfig] = field(default_factory=list[AppConfig])
     carrier: Annotated[list[CarrierConfig], Meta(min_length=1, max_length=CARRIERS_MAX)]
     route: Annotated[list[RouteConfig], Meta(max_length=ROUTES_MAX)] = field(
@@ -344,9 +388,31 @@ def _check_carrier(carrier: CarrierConfig) -> None:
     for key in ("tls_ca_file", "tls_server_name"):
         if getattr(carrier, key) is not None and not carrier.tls:
             raise ConfigError(table, key, "only allowed with tls = true")
+    for key, parse_words in (("status_classes", parse_classes), ("receipt_errors", parse_receipt_table)):
+        try:
+            parse_words(getattr(carrier, key))
+        except ValueError as error:
+            raise ConfigError(table, key, str(error)) from None
     _unique(table, "alphabets", carrier.alphabets)
+    _unique(table, "languages", carrier.languages)
+    for key in ("languages", "gsm7_packed", "transliterate"):
+        if getattr(carrier, key) and "gsm7" not in carrier.alphabets:
+            raise ConfigError(table, key, "only allowed with 'gsm7' among the alphabets")
+    _check_transliteration(table, carrier)
     if carrier.hold_s >= carrier.receipt_timeout_s:
         raise ConfigError(table, "hold_s", "must be shorter than receipt_timeout_s")
+
+
+def _check_transliteration(table: str, carrier: CarrierConfig) -> None:
+    key = "transliterate_extra"
+    if carrier.transliterate_extra and not carrier.transliterate:
+        raise ConfigError(table, key, "only allowed with transliterate = true")
+    for character, text in carrier.transliterate_extra.items():
+        if len(character) != 1:
+            raise ConfigError(table, key, f"{character!r} is not allowed; allowed: one character")
+        if gsm7.encode(text) is None:
+            detail = f"{text!r} for {character!r} is not allowed; allowed: text in GSM 7-bit"
+            raise ConfigError(table, key, detail)
 
 
 def _unique(table: str, key: str, values: Iterable[object]) -> None:

@@ -123,7 +123,8 @@ def describe(kind: inspect.Type) -> str:
         case inspect.UnionType():
             return " or ".join(describe(t) for t in kind.types if not isinstance(t, inspect.NoneType))
         case inspect.LiteralType():
-            return ", ".join(repr(v) for v in kind.values)
+            # Numbers beside texts are another spelling, taken and not recommended.
+            return ", ".join(repr(v) for v in kind.values if isinstance(v, str))
         case inspect.BoolType():
             return "true, false"
         case inspect.IntType():
@@ -138,7 +139,7 @@ def describe(kind: inspect.Type) -> str:
             if isinstance(kind.item_type, inspect.StructType):
                 return f"tables [[...]], {least}{most}"
             return f"a list ({least}{most}) of: {describe(kind.item_type)}"
-        case inspect.StructType():
+        case inspect.StructType() | inspect.DictType():
             return "a table"
         case _:
             return type(kind).__name__

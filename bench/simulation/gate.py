@@ -183,9 +183,7 @@ class ProcessStage:
         self._store.note(self._name, commands)
         return replies
 
-    async def commit_if(
-        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
-    ) -> list[Any] | None:
+    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit_if`."""
         if self._store.path.full:
             self._refuse()

@@ -86,7 +86,7 @@ class Segment(NamedTuple):
 
 
 def endpoint_name(endpoint: Endpoint) -> str:
-    """10.0.0.1:2775, [::1]:2775."""
+    """192.0.2.1:2775, [::1]:2775."""
     host, port = endpoint
     name = str(ipaddress.ip_address(host))
     return f"[{name}]:{port}" if len(host) == 16 else f"{name}:{port}"

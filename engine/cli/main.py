@@ -89,8 +89,8 @@ COMMANDS = {
         (
             "todoke pdu 00000010 00000015 00000000 00000001",
             "todoke pdu trace.pcapng --port 2775 --command submit_sm --limit 10",
-            "xxd pdu.bin | todoke pdu - --show-text",
-            "tcpdump -i any -w - port 2775 | todoke pdu - --json > pdus.jsonl",
+            "todoke pdu - --show-text < dump.txt",
+            "todoke pdu trace.pcapng --json > pdus.jsonl",
         ),
     ),
     "smsc": Command(

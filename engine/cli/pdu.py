@@ -39,6 +39,9 @@ from .streams import Connections, Event, Frame, Framer, is_plausible
 HEX_OCTETS_MAX = 64 * 1024 * 1024
 """Hexadecimal or raw octets are read as a whole, unlike captures."""
 
+PADDING_OCTETS_MAX = 10
+"""An Ethernet frame has at least 60 octets, of which headers take 54; 4 more may be a checksum."""
+
 _header = Struct(">4I").unpack_from
 _GZIP = b"\x1f\x8b"
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
@@ -130,17 +133,25 @@ def pdu(
 def _opened(source: tuple[str, ...]) -> BinaryIO:
     if source == ("-",):
         return sys.stdin.buffer
-    if len(source) == 1 and Path(source[0]).is_file():
+    if len(source) == 1 and _is_file(source[0]):
         return Path(source[0]).open("rb")
     if len(source) == 1 and (os.sep in source[0] or "." in source[0]):
         raise UsageError(f"pdu: no file {source[0]}")
     return BytesIO(" ".join(source).encode())
 
 
+def _is_file(name: str) -> bool:
+    """Named pipes and devices too; a name too long for one is hexadecimal."""
+    try:
+        return Path(name).exists() and not Path(name).is_dir()
+    except OSError:
+        return False
+
+
 def _read(file: BinaryIO, port: int | None, shower: _Shower) -> int:
     begin = file.read(4)
     if begin[:2] == _GZIP:
-        whole: Source = gzip.GzipFile(fileobj=_Joined(begin, file))  # type: ignore[arg-type]
+        whole: Source = gzip.GzipFile(fileobj=_Joined(begin, file))
         begin = whole.read(4)
     else:
         whole = file
@@ -150,8 +161,14 @@ def _read(file: BinaryIO, port: int | None, shower: _Shower) -> int:
     if whole.read(1):
         raise UsageError(f"pdu: more than {HEX_OCTETS_MAX:,} octets that are no capture")
     connections = Connections(port)
-    for block in _blocks(data):
-        shower.show(_block_events(block, connections))
+    blocks = _blocks(data)
+    dumped = [packet for block in blocks if (packet := _packet(block)) is not None]
+    for packet in dumped:
+        if segment := segment_of(packet, connections.counted):
+            shower.show(connections.feed(segment))
+    # Among packets tshark prints the PDUs that it put together: those come out of the packets as well.
+    for block in () if dumped else blocks:
+        shower.show(_block_events(block))
     shower.show(connections.finish())
     if not shower.summary.counts and not shower.wrong:
         raise UsageError("pdu: no PDU in the input")
@@ -194,18 +211,27 @@ def _blocks(data: bytes) -> list[bytes]:
     )
 
 
-def _block_events(block: bytes, connections: Connections) -> list[Event]:
-    """The PDUs of octets that belong together: PDUs one behind another, or a packet with its headers."""
-    if not is_plausible(block):
-        for link in (LINK_IP, LINK_ETHERNET):
-            segment = segment_of(Packet(0.0, link, block), connections.counted)
-            if segment is not None and is_plausible(segment.payload):
-                return connections.feed(segment)
+def _block_events(block: bytes) -> list[Event]:
+    """The PDUs of octets that belong together, one behind another."""
     framer = Framer(None, None, certain=True, from_start=True)
     events = framer.feed(0.0, block)
     if rest := framer.rest(0.0):
         events.append(rest)
     return events
+
+
+def _packet(block: bytes) -> Packet | None:
+    """The block as a packet with its IP, or Ethernet and IP, header, if its length says that it is one."""
+    if is_plausible(block):
+        return None
+    for link, at in ((LINK_IP, 0), (LINK_ETHERNET, 14)):
+        ip = block[at:]
+        version = ip[0] >> 4 if len(ip) >= 40 else 0
+        length = {4: ip[2:4], 6: ip[4:6]}.get(version, b"")
+        surplus = len(ip) - int.from_bytes(length, "big") - (40 if version == 6 else 0)
+        if length and 0 <= surplus <= PADDING_OCTETS_MAX:
+            return Packet(0.0, link, block)
+    return None
 
 
 class _Joined(BytesIO):

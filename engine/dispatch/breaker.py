@@ -138,14 +138,15 @@ class _Sliding:
         self.sums = [0] * width
 
     def add(self, now: float, *amounts: int) -> None:
-        self.forget(now)
         number = int(now / self._slice_s)
         if not self._spans or self._spans[-1][0] != number:
+            self.forget(now)  # within a slice nothing becomes too old
             self._spans.append((number, [0] * len(self.sums)))
         counted = self._spans[-1][1]
         for position, amount in enumerate(amounts):
-            counted[position] += amount
-            self.sums[position] += amount
+            if amount:
+                counted[position] += amount
+                self.sums[position] += amount
 
     def forget(self, now: float) -> list[int]:
         """Drop what is older; returns the sums of that."""
@@ -230,9 +231,11 @@ class Breaker:
         Returns the state after it.
         """
         self.state(now)
-        good = ok + sum(failed.get(each, 0) for each in WORKS)
-        faults = sum(failed.get(each, 0) for each in FAULTS)
-        route = failed.get(StatusClass.ROUTE, 0)
+        good, faults, route = ok, 0, 0
+        if failed:
+            good += sum(failed.get(each, 0) for each in WORKS)
+            faults = sum(failed.get(each, 0) for each in FAULTS)
+            route = failed.get(StatusClass.ROUTE, 0)
         if self._state is State.CLOSED:
             self._answers.add(now, good, faults, route, 0)
             if faults or route:

@@ -11,11 +11,12 @@ stage stands still.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
 
+from ...codecs.receipt import Receipt
 from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
@@ -27,7 +28,11 @@ from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import (
+    DESTINATION_DIGITS,
     MANY,
+    WITHDRAWN,
+    Origin,
+    Parked,
     candidates,
     decode_parked,
     index_key,
@@ -35,10 +40,12 @@ from ..receipts.fields import (
     is_final,
     joined,
     look_pause_s,
+    new_value,
     next_look,
     origin_of,
     since_s,
 )
+from .holds import Settled, settle
 
 log = logging.getLogger("todoke.due")
 
@@ -73,7 +80,15 @@ class DueStage:
         self.on_parked: Callable[[list[bytes]], None] = lambda keys: None
         """Called with ids under which receipts are parked: their message may have come meanwhile."""
         self.on_events: Callable[[str, int], None] = lambda app, n: None
+        self.on_settled: Callable[[str, int, int], None] = lambda block_id, index, part: None
+        """Called for each part in doubt of which a receipt tells that it was taken."""
+        self.ask: Callable[[str, blocks.Entry], Awaitable[Receipt | None]] | None = None
+        """Asks the SMSC about a message_id."""
+        self.learn: Callable[[list[Receipt]], Awaitable[None]] = _nothing
+        """Applies what it answered. May raise StoreError."""
         self.forgotten = 0
+        self.settled = 0
+        self.unanswered = 0
 
     def notice(self, at_ms: int) -> None:
         """Something was scheduled for `at_ms`: wake earlier if need be."""
@@ -109,9 +124,9 @@ class DueStage:
         released = False
         for member in found:
             kind, _, rest = member.decode().partition(":")
-            if kind == "r":
+            if kind in ("r", "h"):
                 lane, _, block_id = rest.partition(":")
-                await self._release(member, lane, block_id)
+                await self._release(member, lane, block_id, held=kind == "h")
                 released = True
             else:
                 await self._finish(member, rest, now_ms)
@@ -124,23 +139,80 @@ class DueStage:
         if len(found) == DUE_AT_ONCE_MAX:
             self.notice(now_ms)
 
-    async def _release(self, member: bytes, lane: str, block_id: str) -> None:
+    async def _release(self, member: bytes, lane: str, block_id: str, *, held: bool) -> None:
         journal = self._keys.journal(block_id)
         (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], (journal,))
         if score is None:
             await self._stage.unwatch()
             return
-        mark = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1))
+        settled, more = await self._settle(block_id) if held else ([], [])
+        record = blocks.Record(
+            blocks.FORMAT,
+            self._epoch,
+            -1,
+            [each.position for each in settled],
+            [each.part for each in settled],
+            [each.message_id for each in settled],
+        )
         replies = await self._stage.commit(
             [
                 ("ZREM", self._keys.due, member),
-                ("RPUSHX", journal, mark),
+                ("RPUSHX", journal, blocks.encode(record)),
                 ("XADD", self._keys.lanes[lane], "*", b"b", block_id),
+                *more,
             ]
         )
         if replies is None:
             # A cancellation or a late answer was written meanwhile.
             self.notice(0)
+        elif settled:
+            log.info("%s: %d parts in doubt were taken, as receipts say", self._config.name, len(settled))
+            self.settled += len(settled)
+            for each in settled:
+                self.on_settled(block_id, each.position, each.part)
+            self.on_parked([each.key for each in settled])
+
+    async def _settle(self, block_id: str) -> tuple[list[Settled], list[tuple[Any, ...]]]:
+        """What orphans say of a block that was held for them, and the index entries that follow."""
+        (body, number) = await self._stage.read(
+            [("GET", self._keys.block(block_id)), ("HLEN", self._keys.orphans)]
+        )
+        if not number or body is None:
+            return [], []
+        block = blocks.decode_block(body)
+        orphans: list[tuple[bytes, list[Parked]]] = []
+        cursor: bytes | int = 0
+        while True:
+            ((cursor, pairs),) = await self._stage.read(
+                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)]
+            )
+            orphans += [
+                (key, decode_parked(value)) for key, value in zip(pairs[::2], pairs[1::2], strict=True)
+            ]
+            if int(cursor) == 0:
+                break
+        config = self._config
+        settled = settle(
+            block, orphans, config.response_timeout_s, one_receipt=config.multipart_receipts == "one"
+        )
+        rx: list[bytes] = []
+        now_s = int(self._clock.wall())
+        for index, part, _, message_id in settled:
+            entry = block.entries[index]
+            assert entry is not None
+            origin = Origin(
+                block_id,
+                index,
+                part,
+                entry.parts,
+                block.app,
+                entry.ref,
+                entry.to[-DESTINATION_DIGITS:],
+                blocks.message_id(config.name, block_id, index, entry),
+                WITHDRAWN,
+            )
+            rx += [index_key(message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
+        return settled, [("HSET", self._keys.receipts, *rx)] if rx else []
 
     # -- the end of a block ----------------------------------------------------------------------------
 
@@ -157,12 +229,28 @@ class DueStage:
             await self._finish_looked(look, member, now_ms)
             return
         await self._stage.unwatch()
+        if look.unanswered and self.ask is not None:
+            await self._ask(look.unanswered)
         async with self.applying:
             watched = (journal, self._keys.receipts_version)
             (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], watched)
             look = await self._look(member, block_id, records, now_ms)
             if look is not None:
                 await self._finish_looked(look, member, now_ms)
+
+    async def _ask(self, unanswered: list[tuple[str, blocks.Entry]]) -> None:
+        """Before a message is told `unknown`: what the SMSC says. An SMSC that does not answer is left
+        alone.
+        """
+        assert self.ask is not None
+        found: list[Receipt] = []
+        for message_id, entry in unanswered:
+            receipt = await self.ask(message_id, entry)
+            if receipt is None:
+                break
+            found.append(receipt)
+        if found:
+            await self.learn(found)
 
     async def _look(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> _Look | None:
         """Read what there is of a block; None: it is gone, and its member with it."""
@@ -202,6 +290,7 @@ class DueStage:
         for app, told in batch.events.items():
             self.on_events(app, len(told))
         self.forgotten += len(look.over)
+        self.unanswered += batch.unanswered
         if look.next_ms:
             self.notice(look.next_ms)
 
@@ -292,6 +381,10 @@ class DueStage:
                 return
 
 
+async def _nothing(receipts: list[Receipt]) -> None:
+    """Nobody asks, so nothing is learnt."""
+
+
 class _Look:
     """Which entries of a block are over, which receipts are overdue, and when to look again."""
 
@@ -309,6 +402,8 @@ class _Look:
         self.progress = progress
         self.over: list[int] = []
         self.overdue: dict[bytes, bytes] = {}
+        self.unanswered: list[tuple[str, blocks.Entry]] = []
+        """message_id and entry of the parts whose receipt is overdue."""
         self.next_ms = 0
         self.shared = any(value is not None and value[0] == MANY for value in index.values())
         """Other messages have the same message_id as one of these."""
@@ -317,9 +412,12 @@ class _Look:
         now_s = now_ms // 1000
         history_s = config.history_s
         by_entry: dict[int, list[bytes]] = {}
+        raw_of: dict[bytes, str] = {}
         for (entry_index, _part), raw in progress.sent.items():
             if raw:
-                by_entry.setdefault(entry_index, []).append(index_key(raw.encode("latin-1")))
+                key = index_key(raw.encode("latin-1"))
+                raw_of[key] = raw
+                by_entry.setdefault(entry_index, []).append(key)
         self._by_entry = by_entry
         oldest_wait = 0
         for position, entry in enumerate(block.entries):
@@ -336,6 +434,7 @@ class _Look:
                     if not is_final(each):
                         if now_s - since_s(each) >= config.receipt_timeout_s:
                             self.overdue[key] = value
+                            self.unanswered.append((raw_of[key], entry))
                             recent = True
                         else:
                             waits = True

@@ -20,7 +20,7 @@ from ..ledger.blocks import Extra
 from ..ledger.durable import DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, index_key
+from ..receipts.fields import DESTINATION_DIGITS, WITHDRAWN, index_key
 from .outgoing import Token
 
 log = logging.getLogger("todoke.late")
@@ -66,7 +66,7 @@ class LateFacts:
                 log.info("%s: an answer came after its message was forgotten", self._carrier)
                 await self._stage.unwatch()
                 return False
-            block_id, position = place
+            position = place[1]
             if fold.sent.get((position, part)) == raw:
                 await self._stage.unwatch()
                 return undecided
@@ -130,25 +130,24 @@ class LateFacts:
         record = blocks.Record(
             blocks.FORMAT, self._epoch, -1, [position], [part], [message_id.decode("latin-1")]
         )
-        commands: list[tuple[Any, ...]] = [
-            ("RPUSHX", self._keys.journal(block_id), blocks.encode(record))
-        ]
+        commands: list[tuple[Any, ...]] = [("RPUSHX", self._keys.journal(block_id), blocks.encode(record))]
         if not withdrawn and extra.message_id:
             carrier, origin_block, origin_index = blocks.split_message_id(extra.message_id)
             also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{run.block_id}.{index}")
             known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
             commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
         if message_id and extra.receipt:
+            doubled = WITHDRAWN if withdrawn and not extra.doubled else True
             origin = (
                 *(block_id, position, part, entry.parts, run.block.app, entry.ref),
-                *(entry.to[-DESTINATION_DIGITS:], mid, True),
+                *(entry.to[-DESTINATION_DIGITS:], mid, doubled),
             )
             value = b"0" + (now_ms // 1000).to_bytes(4, "big") + _encode(origin)
             commands.append(("HSET", self._keys.receipts, index_key(message_id), value))
         told: Told | None = None
         if withdrawn and entry.parts == 1 and not extra.receipt:
             told = Told(
-                "report", mid, entry.ref, "sent", self._carrier, 1, 0, True, None, now_ms
+                "report", mid, entry.ref, "sent", self._carrier, 1, 0, extra.doubled, None, now_ms
             )  # fmt: skip
             commands += publish(run.block.app, [told])
         return commands, told

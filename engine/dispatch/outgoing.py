@@ -19,7 +19,7 @@ from ..clock import Clock
 from ..ledger import blocks
 from ..ledger.keys import LANES
 from . import hours
-from .bodies import BodyMaker
+from .bodies import BodyMaker, least_ms
 from .destinations import Destinations
 from .pacing import Pacer
 from .runs import OUT_OF_TIME, LongMessage, Run, parts_to_send
@@ -65,7 +65,7 @@ class Outgoing:
         self.lease_until = float("inf")
         """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
         self.probes: int | None = None
-        """Parts that may still be sent while the account is being tried out (breaker.py); None: any number."""
+        """Parts that may still be sent while the account is tried out (breaker.py); None: any number."""
         self.destinations: Destinations | None = None
         """The numbers that have to wait; asked only while there are any."""
         self.pace_wait_until: float | None = None
@@ -74,6 +74,7 @@ class Outgoing:
         self.stopping = False
         """A clean stop: only messages already begun go on."""
         self._on_skip = on_skip
+        self._least_ms = least_ms(maker.config)
 
     def hold(self, until: float) -> None:
         """Nothing leaves before that moment (monotonic seconds) if the account has a rate."""
@@ -233,9 +234,7 @@ class Outgoing:
         run.next = index
         return count
 
-    def _has_to_wait(
-        self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int
-    ) -> bool:
+    def _has_to_wait(self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int) -> bool:
         """Whether this number's queue at the SMSC is full: the message waits outside its block."""
         now = self.clock.monotonic()
         wait_s = destinations.until(to, now) - now
@@ -249,7 +248,8 @@ class Outgoing:
         return self.maker.rules.gsm7_data_coding
 
     def _simple_payload(self, text: str) -> bytes | None:
-        if self.maker.rules.alphabets[0] == "gsm7" and self.maker.rules.units_single is None:
+        rules = self.maker.rules
+        if rules.alphabets[0] == "gsm7" and rules.units_single is None and not rules.packed:
             return segment.single(text)
         return None
 
@@ -265,14 +265,15 @@ class Outgoing:
         now_ms: int,
     ) -> int:
         """Anything that is not one plain part. Returns how many parts were collected."""
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             self.skips.append((run, index, blocks.EXPIRED, 0))
             return 0
         window = entry.extra.window if entry.extra is not None else None
         if window is not None:
-            opens_ms = hours.next_moment(window, now_ms)
+            opens_ms = hours.next_moment(window, now_ms, self._least_ms)
             if opens_ms > now_ms:
-                self.skips.append((run, index, NOT_NOW, opens_ms))
+                kind = blocks.EXPIRED if opens_ms == hours.NEVER_MS else NOT_NOW
+                self.skips.append((run, index, kind, opens_ms))
                 return 0
         try:
             made = self.maker.bodies(entry, now_ms)
@@ -328,10 +329,10 @@ class Outgoing:
         """Whether the rest of a message may still be written now; its validity_period is made anew if so."""
         entry = message.run.entries[message.index]
         assert entry is not None
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             return False
         window = entry.extra.window if entry.extra is not None else None
-        if window is not None and hours.next_moment(window, now_ms) > now_ms:
+        if window is not None and hours.next_moment(window, now_ms, self._least_ms) > now_ms:
             return False
         message.bodies.update(self.maker.bodies(entry, now_ms))
         message.timed_ms = now_ms

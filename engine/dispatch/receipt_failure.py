@@ -22,6 +22,7 @@ NETWORK_TYPES_OF_GSM: Final = frozenset({0, 3})
 """Types of network_error_code whose codes share the table of `err:` (0 = the SMSC wrote bare digits)."""
 
 NO_CODE: Final = frozenset({"", "0", "nul", "null", "none"})
+"""What SMSCs write when there is no error code; no table may have them."""
 
 _Code = tuple[Failure, bool]
 """What it is, and whether the cause lies with the destination (a handset, a subscriber) alone."""
@@ -65,9 +66,8 @@ class ReceiptTable:
         found: _Code | None = None
         if network_error is not None:
             found = self._table.get(f"{network_error[0]}:{network_error[1]}")
-        code = normal_code(err)
-        if found is None and code not in NO_CODE:
-            found = self._table.get(code)
+        if found is None:
+            found = self._table.get(normal_code(err))
         if found is None and network_error is not None and network_error[0] in NETWORK_TYPES_OF_GSM:
             found = self._table.get(str(network_error[1]))
         return found

@@ -6,9 +6,9 @@ key is the fence: whoever writes a decision does so in one step with the questio
 (`Stage.commit_if`). Leases run on the store's clock, what may be written to a socket on this process's own
 monotonic clock, which is asked before the renewal is sent: so it ends earlier.
 
-Processes that serve the same account share its slots evenly; what is left over stays with who has it. Who has
-more than its share gives a slot up when that is idle. A slot whose holder died on this machine is taken at once, any other when
-its lease has ended.
+Processes that serve the same account share its slots evenly; what is left over stays with who has it. Who
+has more than its share gives a slot up when that is idle. A slot whose holder died on this machine is taken
+at once, any other when its lease has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger("todoke.slots")
 
 MARGIN_S: Final = 1.5
 """Nothing is written to a socket this long before a lease ends: what is written takes time to leave."""
-RENEWALS_PER_LEASE: Final = 4
+RENEWALS_PER_LEASE: Final = 3
 ASK_AGAIN_S: Final = 0.5
 """After the store did not answer."""
 AFTER_LEASE_S: Final = 0.05
@@ -64,8 +64,6 @@ class Slots:
         self._claims: dict[int, bytes] = {}
         self._lock = anyio.Lock()
         self._leaving = False
-        self._known: list[int] = []
-        """Epochs of the other processes, as the last look found them."""
         self.bell = Bell()
         self.until = NEVER
         """Monotonic moment from which nothing may be written to a socket."""
@@ -107,29 +105,40 @@ class Slots:
             return self._lease_s if self._leaving else await self._look()
 
     async def _look(self) -> float:
+        """Prolong what is held and see how things stand, in one step."""
         asked_at = self._clock.monotonic()
-        known = self._known
-        commands: list[tuple[Any, ...]] = [("HGETALL", self._keys.members)]
+        keys, me = self._keys, self._peers.me
+        ttl_ms = int(self._lease_s * 1000)
+        commands: list[tuple[Any, ...]] = [
+            ("HSET", keys.members, self._epoch, me),
+            ("SET", keys.alive(self._epoch), me, "PX", ttl_ms),
+        ]
+        commands += [("SET", keys.lease(number), me, "PX", ttl_ms) for number in self._claims]
+        before = len(commands)
+        commands.append(("HGETALL", keys.members))
         for number in self._numbers:
-            commands.append(("GET", self._keys.slot(number)))
-            commands.append(("GET", self._keys.lease(number)))
-            commands.append(("PTTL", self._keys.lease(number)))
-        commands += [("EXISTS", self._keys.alive(epoch)) for epoch in known]
-        replies = await self._stage.read(commands)
-        alive = dict(zip(known, replies[1 + 3 * len(self._numbers) :], strict=True))
-        names = {number: replies[3 * number - 2] for number in self._numbers}
-        leases = {number: replies[3 * number - 1] for number in self._numbers}
-        left_ms = [replies[3 * number] for number in self._numbers if number not in self._claims]
-        self._notice_lost(names)
-        if not await self._renew(asked_at):
+            commands += [("GET", keys.lease(number)), ("PTTL", keys.lease(number))]
+        try:
+            if self._claims:
+                done = await self._stage.commit_if(self.holds, commands)
+            else:
+                done = await self._stage.commit(commands)
+        except OutcomeUnknown:
+            return 0.0  # prolonged or not: asked again at once
+        if done is None:
+            await self._notice_lost()
             return 0.0
-        others = await self._others(replies[0], alive)
+        if self._claims:
+            self.until = asked_at + self._lease_s - MARGIN_S
+        replies = done[before:]
+        leases = {number: replies[2 * number - 1] for number in self._numbers}
+        left_ms = [replies[2 * number] for number in self._numbers if number not in self._claims]
+        others = await self._others(replies[0])
         holders = Counter(lease.decode("utf-8", "replace") for lease in leases.values() if lease is not None)
+        self.on_renewed()
         wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
         free = [
-            number
-            for number in self._numbers
-            if number not in self._claims and self._is_free(leases[number])
+            number for number in self._numbers if number not in self._claims and self._is_free(leases[number])
         ]
         if wanted and free:
             await self._take(free[:wanted])
@@ -148,42 +157,20 @@ class Slots:
     def _is_free(self, lease: bytes | None) -> bool:
         return lease is None or self._peers.is_gone(lease.decode("utf-8", "replace"))
 
-    def _notice_lost(self, names: dict[int, bytes | None]) -> None:
-        lost = [number for number, claim in self._claims.items() if names[number] != claim]
+    async def _notice_lost(self) -> None:
+        names = await self._stage.read([("GET", self._keys.slot(number)) for number in self._claims])
+        lost = [
+            number for (number, claim), name in zip(self._claims.items(), names, strict=True) if name != claim
+        ]
+        for number in lost:
+            del self._claims[number]
+            self.giving_up.discard(number)
         if lost:
-            for number in lost:
-                del self._claims[number]
-                self.giving_up.discard(number)
             log.warning("%s: slots %s are another process's now", self._keys.name, lost)
             self.on_lost(lost)
 
-    async def _renew(self, asked_at: float) -> bool:
-        """Prolong what is held. False: a slot was lost, or the outcome is not known; look again."""
-        ttl_ms = int(self._lease_s * 1000)
-        me = self._peers.me
-        commands: list[tuple[Any, ...]] = [
-            ("HSET", self._keys.members, self._epoch, me),
-            ("SET", self._keys.alive(self._epoch), me, "PX", ttl_ms),
-        ]
-        commands += [("SET", self._keys.lease(number), me, "PX", ttl_ms) for number in self._claims]
-        try:
-            if self._claims:
-                done = await self._stage.commit_if(self.holds, commands)
-            else:
-                done = await self._stage.commit(commands)
-        except OutcomeUnknown:
-            return False  # prolonged or not: asked again at once
-        if done is None:
-            return False
-        if self._claims:
-            self.until = asked_at + self._lease_s - MARGIN_S
-        self.on_renewed()
-        return True
-
-    async def _others(self, members: list[bytes], alive: dict[int, Any]) -> list[str]:
-        """The living processes besides this one that serve the account. `alive`: whether those known from the
-        last look are.
-        """
+    async def _others(self, members: list[bytes]) -> list[str]:
+        """The living processes besides this one that serve the account."""
         others = {
             int(epoch): identity.decode("utf-8", "replace")
             for epoch, identity in zip(members[::2], members[1::2], strict=True)
@@ -191,19 +178,15 @@ class Slots:
         }
         living: list[str] = []
         if others:
-            new = [epoch for epoch in others if epoch not in alive]
-            if new:
-                replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in new])
-                alive = {**alive, **dict(zip(new, replies, strict=True))}
+            replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in others])
             gone: list[int] = []
-            for epoch, identity in others.items():
-                if alive[epoch] and not self._peers.is_gone(identity):
+            for (epoch, identity), there in zip(others.items(), replies, strict=True):
+                if there and not self._peers.is_gone(identity):
                     living.append(identity)
                 else:
                     gone.append(epoch)
             if gone:
                 await self._stage.commit([("HDEL", self._keys.members, *gone)])
-        self._known = list(others)
         self.alone = not living
         return living
 

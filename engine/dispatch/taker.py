@@ -152,7 +152,9 @@ class Taker:
         windows = self._recorder.windows
         if self._recorder.moving:
             # Blocks are taken to be sent elsewhere.
-            return self._outgoing.unmoved() < AHEAD_MESSAGES_MIN and len(self._outgoing.runs) < MOVING_BLOCKS_MAX
+            return (
+                self._outgoing.unmoved() < AHEAD_MESSAGES_MIN and len(self._outgoing.runs) < MOVING_BLOCKS_MAX
+            )
         return windows > 0 and self._outgoing.ungranted() < max(AHEAD_MESSAGES_MIN, 2 * windows)
 
     async def prepare(self) -> None:
@@ -248,7 +250,9 @@ class Taker:
         known = len(self._outgoing.runs) + len(self._offered)
         summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
         consumers = {b"%d" % number for number in self._slots.held}
-        pending = sum(int(count) for summary in summaries for name, count in summary[3] or () if name in consumers)
+        pending = sum(
+            int(count) for summary in summaries for name, count in summary[3] or () if name in consumers
+        )
         more = pending > max(known, len(self._outgoing.runs) + len(self._offered))
         if more and self._more_pending:
             self.recover()

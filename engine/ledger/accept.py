@@ -540,12 +540,13 @@ def _in_order(placed: list[tuple[list[int], list[Accepted]]]) -> list[Accepted]:
 
 
 def make_block(
-    keys: CarrierKeys, block: blocks.Block, at_ms: int, epoch: int, grant: int = 0
+    keys: CarrierKeys, block: blocks.Block, at_ms: int, epoch: int, grant: int = 0, *, held: bool = False
 ) -> list[tuple[Any, ...]]:
     """The commands that create a block: body, journal, and its place in a lane (now) or among the due
     (later).
 
-    `grant`: entries below may be sent at once, by whoever takes the block in the same write.
+    `grant`: entries below may be sent at once, by whoever takes the block in the same write. `held`: its
+    messages are copies that may not be needed.
     """
     block_id = block.block_id
     commands: list[tuple[Any, ...]] = [
@@ -554,7 +555,8 @@ def make_block(
         ("INCRBY", keys.queued[block.lane], len(block.entries)),
     ]
     if at_ms:
-        commands.append(("ZADD", keys.due, at_ms, release_member(block.lane, block_id)))
+        member = hold_member(block.lane, block_id) if held else release_member(block.lane, block_id)
+        commands.append(("ZADD", keys.due, at_ms, member))
     else:
         commands.append(("XADD", keys.lanes[block.lane], "*", b"b", block_id))
     return commands
@@ -563,6 +565,11 @@ def make_block(
 def release_member(lane: str, block_id: str) -> str:
     """A member of `due`: put this block into its lane."""
     return f"r:{lane}:{block_id}"
+
+
+def hold_member(lane: str, block_id: str) -> str:
+    """A member of `due`: put this block into its lane, but for what needs no copy any more."""
+    return f"h:{lane}:{block_id}"
 
 
 def finish_member(block_id: str) -> str:

@@ -356,9 +356,7 @@ class MemoryStage:
         answer: list[Any] | None = await self._store.call(self, Request(commands, run))
         return answer
 
-    async def commit_if(
-        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
-    ) -> list[Any] | None:
+    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit_if`."""
 
         def run(db: Database) -> Ran:

@@ -120,9 +120,7 @@ class Stage(Protocol):
         """
         ...
 
-    async def commit_if(
-        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
-    ) -> list[Any] | None:
+    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """As `commit`, if every key of `holds` (at least one) has its value there; None: one has not, and
         nothing was done. Nothing may be watched on this stage when it is called.
 

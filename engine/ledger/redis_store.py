@@ -250,9 +250,7 @@ class RedisStage:
             raise OutcomeUnknown(str(error)) from None
         return self._results(link, replies)
 
-    async def commit_if(
-        self, holds: Mapping[bytes, bytes], commands: Sequence[Command]
-    ) -> list[Any] | None:
+    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit_if`.
 
         The watch that guards a transaction is set behind the one before it, in the same write, and its

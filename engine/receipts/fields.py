@@ -14,6 +14,7 @@ import msgspec
 from ...codecs.receipt import Receipt
 
 WHITE: Final = b" \t\r\n\0"
+ZERO: Final = b"0" + WHITE
 WAITING: Final = 0x30  # "0": no receipt yet
 INTERMEDIATE: Final = 0x49  # "I"
 MANY: Final = 0x4C  # "L": several candidates under one id
@@ -27,6 +28,8 @@ STATE_OCTETS: Final = {
     "skipped": 0x53,  # S
     "timeout": 0x54,  # T: no receipt within receipt_timeout_s
 }
+MOVED_ON: Final = 0x4D
+"""M: it was not delivered, and the message goes on over another carrier: what comes for it here is over."""
 REPORT_STATES: Final = {
     0x44: "delivered",
     0x45: "expired",
@@ -57,9 +60,11 @@ class Origin(msgspec.Struct, array_like=True, gc=False):
     """
     message_id: str = ""
     """Only when it is not `carrier.block.index`."""
-    doubled: bool = False
+    doubled: bool | int = False
+    """An earlier copy may have been taken (True); it was, and no further one was sent (WITHDRAWN)."""
 
 
+WITHDRAWN: Final = 2
 DESTINATION_DIGITS: Final = 6
 
 
@@ -78,15 +83,15 @@ _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def index_key(message_id: bytes) -> bytes:
-    """The canonical form of an SMSC's id: case-folded, leading zeros stripped: SMSCs write the
-    same id in their answer and in their receipt with or without either.
+    """The canonical form of an SMSC's id: case-folded, leading zeros and white space stripped: SMSCs write
+    the same id in their answer and in their receipt with or without either.
     """
-    return message_id.strip(WHITE).lower().lstrip(b"0") or b"0"
+    return message_id.rstrip(WHITE).lstrip(ZERO).lower() or b"0"
 
 
 def index_keys(ids: list[str]) -> list[bytes]:
     """`index_key` of many ids as a journal holds them (latin-1 characters)."""
-    return [raw.encode("latin-1").strip(WHITE).lower().lstrip(b"0") or b"0" for raw in ids]
+    return [raw.encode("latin-1").rstrip(WHITE).lstrip(ZERO).lower() or b"0" for raw in ids]
 
 
 def next_look(

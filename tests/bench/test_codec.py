@@ -22,7 +22,9 @@ def test_all_contestants_do_the_same_work_and_every_line_has_its_figures() -> No
         {"smpp34": 1.2, "smpplib": 20.0},
     )
     assert set(cut.ratios) == {"smpplib"}
-    assert others
+    limits = [(line.work, line.at_most_ns) for line in others if line.at_most_ns]
+    assert [at_most_ns for _, at_most_ns in limits] == [1_000, *[5_000] * 3, *[3_000] * 5]
+    assert (submit.at_most_ns, receipt.at_most_ns, cut.at_most_ns) == (3_000, 3_000, 10_000)
     assert all(line.ours_ns > 0 for line in figures.lines)
     assert figures.ok == all(line.ok for line in figures.lines)
 
@@ -30,19 +32,22 @@ def test_all_contestants_do_the_same_work_and_every_line_has_its_figures() -> No
 def test_another_result_is_not_timed() -> None:
     work = codec.Work("x", lambda: [1, 2], {"smpp34": lambda: [1, 3]})
     with pytest.raises(AssertionError, match="smpp34 does other work"):
-        codec._measure(work, 1)
+        codec._measure([work], 1)
 
 
 def test_a_ratio_not_reached_is_said() -> None:
     work = codec.Work(
         "slow", lambda: [sum(range(20_000))], {"smpp34": lambda: [199_990_000]}, {"smpp34": 1.0}
     )
-    line = codec._measure(work, 3)
+    line = codec._measure([work], 3)[0]
     assert not line.ok
     assert line.ratios["smpp34"] < 1
     figures = codec.CodecFigures("3", 3, {}, [line], False)
     assert "MISSED" in codec.table(figures)
-    assert not codec._measure(codec.Work("slow", lambda: [1], at_most_ns=0.001), 1).ok
+    slow = codec._measure([codec.Work("slow", lambda: [sum(range(99))], at_most_ns=0.001)], 1)[0]
+    assert not slow.ok
+    assert slow.at_most_ns == 0.001
+    assert codec._measure([codec.Work("quick", lambda: [sum(range(99))], at_most_ns=1e9)], 1)[0].ok
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

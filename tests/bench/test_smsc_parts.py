@@ -9,7 +9,7 @@ from todoke.codecs.constants import (
     ESME_RINVDSTADR,
     ESME_RINVTLVSTREAM,
     TAG_MESSAGE_PAYLOAD,
-    TAG_SAR_MSG_REF_NUM,
+    TAG_USER_MESSAGE_REFERENCE,
 )
 from todoke.codecs.pdu import DataSm, SubmitSm, encode
 
@@ -17,7 +17,7 @@ octet = st.integers(0, 255)
 string = st.binary(max_size=20).map(lambda value: value.replace(b"\0", b"x"))
 times = st.sampled_from([b"", b"000001000000000R"])
 tlvs = st.lists(
-    st.sampled_from([(TAG_MESSAGE_PAYLOAD, b"\1\2"), (TAG_SAR_MSG_REF_NUM, b"\0\7"), (0x1500, b"")]),
+    st.sampled_from([(TAG_MESSAGE_PAYLOAD, b"\1\2"), (TAG_USER_MESSAGE_REFERENCE, b"\0\7"), (0x1500, b"")]),
     max_size=2,
 )
 
@@ -34,10 +34,10 @@ tlvs = st.lists(
         destination_addr=string.filter(bool),
         esm_class=octet.map(lambda value: value & ~0x40),
         protocol_id=octet,
-        priority_flag=octet,
+        priority_flag=st.integers(0, 3),
         schedule_delivery_time=times,
         validity_period=times,
-        registered_delivery=octet,
+        registered_delivery=st.integers(0, 0x3F),
         data_coding=octet,
         short_message=st.binary(max_size=140),
         tlvs=tlvs,

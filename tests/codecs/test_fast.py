@@ -104,12 +104,24 @@ def test_a_part_beyond_the_limits_is_refused(changes: dict[str, Any], field: str
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"source_addr": b"1" * 21}, {"service_type": b"a\0b"}, {"dest_addr_ton": 256}, {"protocol_id": -1}],
+    ("field", "value"),
+    [
+        ("service_type", b"a\0b"),
+        ("source_addr_ton", 256),
+        ("source_addr_npi", 256),
+        ("source_addr", b"1" * 21),
+        ("dest_addr_ton", 256),
+        ("dest_addr_npi", -1),
+        ("protocol_id", -1),
+        ("priority_flag", 4),
+        ("registered_delivery", 0x40),
+        ("replace_if_present_flag", 2),
+    ],
 )
-def test_a_template_beyond_the_limits_is_refused(fields: dict[str, Any]):
-    with pytest.raises(PduError):
-        SubmitTemplate(**fields)
+def test_a_template_beyond_the_limits_is_refused(field: str, value: Any):
+    with pytest.raises(PduError) as caught:
+        SubmitTemplate(**{field: value})
+    assert caught.value.field == field
 
 
 def same_submit(frame: bytes) -> bool:

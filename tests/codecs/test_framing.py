@@ -73,22 +73,52 @@ def test_the_largest_and_the_smallest_pass():
     assert split(RESPONSE, len(RESPONSE))[1] == len(RESPONSE)
 
 
+@pytest.mark.parametrize("command_length", [0, 15, 1001])
+def test_an_impossible_length_is_no_frame_whatever_follows_it(command_length: int):
+    bad = command_length.to_bytes(4, "big") + LINK + LINK
+    with pytest.raises(FramingError) as caught:
+        split(LINK + bad, 1000)
+    assert [frame[3] for frame in caught.value.frames] == [LINK]
+    assert caught.value.detail == f"command_length {command_length}: must be 16 to 1000"
+
+
+def test_the_largest_may_still_be_on_its_way():
+    assert split(RESPONSE[:8], len(RESPONSE)) == ([], 0)
+    assert split(LINK[:8], 16) == ([], 0)
+
+
 @pytest.mark.parametrize(
     ("banner", "protocol"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
-        (b"GET / HTTP/1.1\r\n", "HTTP"),
+        (b"HTTP/1.1 400 Bad Request", "HTTP"),
+        (b"GET / HTTP/1.1", "HTTP"),
+        (b"POST / HTTP/1.1", "HTTP"),
+        (b"HEAD / HTTP/1.1", "HTTP"),
+        (b"PUT / HTTP/1.1", "HTTP"),
+        (b"OPTIONS * HTTP/1.1", "HTTP"),
+        (b"CONNECT a:1 HTTP/1.1", "HTTP"),
+        (b"PRI * HTTP/2.0", "HTTP/2"),
+        (b"<html>", "HTML"),
+        (b"<!DOCTYPE html>", "HTML"),
+        (b"\x14\x03\x03\x00\x01\x01", "TLS"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "TLS"),
         (b"\x16\x03\x01\x02\x00\x01", "TLS"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+        (b"SSH-2.0-OpenSSH_9.9", "SSH"),
         (b"AMQP\x00\x00\x09\x01", "AMQP"),
-        (b"220 mail ESMTP\r\n", "SMTP"),
-        (b"-ERR unknown command\r\n", "Redis"),
+        (b"220 mail ESMTP", "SMTP or FTP"),
+        (b"220-mail ESMTP", "SMTP or FTP"),
+        (b"EHLO mail", "SMTP"),
+        (b"+OK POP3 ready", "POP3"),
+        (b"* OK IMAP4rev1", "IMAP"),
+        (b"-ERR unknown command", "Redis"),
+        (b"SIP/2.0 400 Bad Request", "SIP"),
     ],
 )
 def test_other_protocols_are_recognised(banner: bytes, protocol: str):
-    with pytest.raises(FramingError, match=protocol):
-        split(banner, c.PDU_OCTETS_MAX)
+    for stream in (banner, banner[:4], LINK + banner):
+        with pytest.raises(FramingError) as caught:
+            split(stream, c.PDU_OCTETS_MAX)
+        assert caught.value.detail == f"the peer speaks {protocol}, not SMPP"
 
 
 @given(st.binary(max_size=200), st.integers(16, 300))

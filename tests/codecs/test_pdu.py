@@ -277,6 +277,26 @@ def test_limits_of_other_words():
         pdu.encode(pdu.SubmitMultiResp(unsuccess_smes=[pdu.UnsuccessSme()] * 256), 1)
 
 
+def test_as_many_structures_as_the_limits_allow():
+    for count in (1, 254):
+        message = pdu.SubmitMulti(dest_addresses=[pdu.DestAddress(b"1")] * count, sequence_number=7)
+        assert pdu.decode(pdu.encode(message, 7)) == message
+    for count in (0, 255):
+        answer = pdu.SubmitMultiResp(unsuccess_smes=[pdu.UnsuccessSme(b"1")] * count, sequence_number=7)
+        assert pdu.decode(pdu.encode(answer, 7)) == answer
+
+
+@pytest.mark.parametrize("command_id", [c.SUBMIT_SM, c.SUBMIT_MULTI])
+def test_a_request_has_its_body_whatever_its_command_status(command_id: int):
+    plain = pdu.encode(least(command_id), 7)
+    assert pdu.encode(least(command_id), 7, c.ESME_RSYSERR) == plain[:8] + b"\0\0\0\x08" + plain[12:]
+
+
+def test_the_size_of_a_parameter_is_said_in_words():
+    with pytest.raises(PduError, match=r"^submit_sm: callback_num: 4 to 19 octets \(ESME_RINVTLVLEN\)$"):
+        pdu.encode(pdu.SubmitSm(tlvs=[(c.TAG_CALLBACK_NUM, b"x")]), 1)
+
+
 @pytest.mark.parametrize("version", [0, 0x33, 0x34, 0x50])
 def test_interface_versions_that_are_not_reserved_are_written(version: int):
     decoded = pdu.decode(pdu.encode(pdu.BindTransceiver(interface_version=version), 1))
@@ -313,6 +333,7 @@ def unreadable(field: Field) -> list[tuple[bytes, str, int]]:
             (b"\1\3", "dest_flag", c.ESME_RINVDESTFLAG),
             (b"\2" + b"\1\0\0\0", "dest_flag", c.ESME_RINVDESTFLAG),
             (b"\1\2" + b"x" * 21 + b"\0", "dl_name", c.ESME_RINVDLNAME),
+            (b"\1\2\0", "dl_name", c.ESME_RINVDLNAME),
             *((b"\1\1" + octets, name, status) for octets, name, status in address),
         ]
     return [
@@ -710,3 +731,8 @@ def test_no_secret_in_a_repr(message: pdu.Pdu):
     shown = repr(message)
     for secret in ("secret", "819012345678", "0032069000", "\\xe5"):
         assert secret not in shown
+
+
+def test_no_address_in_a_repr_of_a_structure():
+    assert repr(pdu.DestAddress(b"819012345678")) == "DestAddress(...)"
+    assert repr(pdu.UnsuccessSme(b"819012345678", 1, 1, 0x0B)) == "UnsuccessSme(error_status_code=0xb)"

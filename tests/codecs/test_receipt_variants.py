@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from todoke.codecs import constants as c
 from todoke.codecs import fast, pdu, receipt
+from todoke.codecs.errors import FramingError
 from todoke.codecs.receipt import (
     FINAL_STATES,
     STATES,
@@ -271,6 +272,13 @@ VARIANTS: list[tuple[int, str, bytes, dict[str, Any] | None]] = [
         frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"\3\1\2")),
         usual(network_error=(3, 258)),
     ),
+    (
+        36,
+        "network_error_code of five digits",
+        frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"12345\0")),
+        usual(network_error=(0, 12345)),
+    ),
+    (36, "network_error_code of more digits", frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"123456")), usual()),
     (36, "network_error_code too short", frame(USUAL, (c.TAG_NETWORK_ERROR_CODE, b"\3\2")), usual()),
     (37, "not requested", frame(registered_delivery=0), usual()),
     (37, "requested", frame(registered_delivery=1), usual()),
@@ -323,6 +331,44 @@ def test_variants(octets: bytes, expected: dict[str, Any] | None):
     assert parse_deliver(octets) == wanted
     assert receipt._patiently(octets, False) == wanted
     assert fast.receipt_of(octets) in (None, wanted)
+
+
+@pytest.mark.parametrize("text", [USUAL, USUAL.replace(b" sub:", b"  sub:")], ids=["usual", "unusual"])
+@pytest.mark.parametrize(
+    ("esm_class", "strictly"),
+    [(0, False), (4, True), (8, True), (0x20, True), (0x10, False), (0x18, False), (0x40, False)],
+)
+def test_a_carrier_whose_esm_class_can_be_trusted(text: bytes, esm_class: int, strictly: bool):
+    octets = frame(text, esm_class=esm_class)
+    assert parse_deliver(octets) == Receipt(**USUAL_FIELDS)
+    expected = Receipt(**USUAL_FIELDS) if strictly else None
+    assert parse_deliver(octets, by_esm_class_only=True) == expected
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        frame(),
+        frame(USUAL, tlv_id(b"1234567890\0"), tlv_state(2)),
+        frame(esm_class=0),
+        changed(b" sub:001 dlvrd:001", b""),
+        changed(b"DELIVRD", b"wobbled"),
+        changed(b"text:", b"Text:"),
+        frame(USUAL[:-10]),
+        frame(USUAL + b"\0\xff id:9"),
+    ],
+)
+def test_the_usual_is_read_the_short_way(octets: bytes):
+    usual_one = receipt._usual_receipt(octets)
+    assert usual_one is not None
+    assert usual_one[0] == receipt._patiently(octets, False)
+
+
+def test_what_is_not_one_pdu_is_no_receipt():
+    octets = frame(USUAL, tlv_state(2))
+    for broken in (octets[:-5], b"\0\0\0\xff" + octets[4:], octets + b"\0"):
+        with pytest.raises(FramingError):
+            parse_deliver(broken)
 
 
 # What the codec cannot show: 27 to 32, 37 to 42 and 44 are about more than one PDU.

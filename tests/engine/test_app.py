@@ -6,14 +6,12 @@ import random
 from typing import Any
 
 import anyio
-import pytest
 import trio
 import trio.testing
 from todoke.bench.smsc_config import SmscConfig
 from todoke.bench.smsc_memory import MemorySmsc
 from todoke.engine.app import Engine
 from todoke.engine.config import CarrierConfig, Config
-from todoke.engine.ledger.keys import PROCESS_EPOCH, CarrierKeys
 from todoke.engine.ledger.memory_store import MemoryStore
 from todoke.engine.messages import Report, Valid
 from todoke_tests_kit import APP, NUMBER, WALL_S, House, Machine, VirtualClock, node_config, run

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from todoke.engine import config
 from todoke.engine.config import ConfigError
+from todoke.engine.dispatch.carrier import session_config
 
 CARRIER = '[[carrier]]\nname = "docomo"\nhosts = ["127.0.0.1:2775"]\nsystem_id = "todoke"\n'
 
@@ -115,6 +116,28 @@ ERRORS = [
     ),
     ("alphabets = ['ebcdic']", "key 'alphabets': 'ebcdic' is not allowed; allowed: 'gsm7', 'latin1', 'ucs2'"),
     ("alphabets = ['gsm7', 'gsm7']", "key 'alphabets': 'gsm7' stands there twice"),
+    ("languages = ['hindi', 'hindi']", "key 'languages': 'hindi' stands there twice"),
+    ("languages = ['klingon']", "key 'languages': 'klingon' is not allowed; allowed: 'bengali', 'gujarati',"),
+    ("languages = ['hindi']\nalphabets = ['ucs2']", "key 'languages': only allowed with 'gsm7' among the"),
+    ("gsm7_packed = true\nalphabets = ['ucs2']", "key 'gsm7_packed': only allowed with 'gsm7' among the"),
+    ("transliterate = true\nalphabets = ['ucs2']", "key 'transliterate': only allowed with 'gsm7' among the"),
+    (
+        "transliterate_extra = { '♥' = '<3' }",
+        "key 'transliterate_extra': only allowed with transliterate = true",
+    ),
+    (
+        "transliterate = true\ntransliterate_extra = { '♥♥' = '<3' }",
+        "key 'transliterate_extra': '♥♥' is not allowed; allowed: one character",
+    ),
+    (
+        "transliterate = true\ntransliterate_extra = { '♥' = '❤' }",
+        "key 'transliterate_extra': '❤' for '♥' is not allowed; allowed: text in GSM 7-bit",
+    ),
+    ("transliterate_extra = 5", "key 'transliterate_extra': 5 is not allowed; allowed: a table"),
+    (
+        "interface_version = '4.0'",
+        "key 'interface_version': '4.0' is not allowed; allowed: '3.3', '3.4', '5.0'",
+    ),
     (
         "sender_ton = 'x'",
         "key 'sender_ton': 'x' is not allowed; allowed: a whole number from 0 to 255 or 'auto'",
@@ -141,7 +164,10 @@ ERRORS = [
         "[node]\ndatta = 1",
         "table [node]: key 'datta': unknown (did you mean 'data'?); allowed: data, drain_s,",
     ),
-    ("[nodes]", "table [nodes]: unknown; allowed: [node], [redis], [intake], [app], [carrier], [route]"),
+    (
+        "[nodes]",
+        "table [nodes]: unknown; allowed: [node], [redis], [intake], [portability], [app], [carrier],",
+    ),
     (
         "[redis]\nurl = 'http://u:hush@h'",
         "table [redis]: key 'url': 'http://h' is not allowed; allowed: 'embedded',",
@@ -243,6 +269,25 @@ def test_a_profile_fills_what_the_carrier_leaves_out() -> None:
     assert (one.concat, one.window, one.enquire_link_s) == ("udh16", 20, 20)
     one = config.parse(CARRIER + "profile = 'rakuten'\nwindow = 5\n", known).carrier[0]
     assert (one.concat, one.window) == ("udh16", 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "octet"),
+    [
+        ("", 0x34),
+        ("'3.3'", 0x33),
+        ("'3.4'", 0x34),
+        ("'5.0'", 0x50),
+        ("0x33", 0x33),
+        ("0x34", 0x34),
+        ("0x50", 0x50),
+    ],
+)
+def test_interface_version_is_that_of_the_bind(given: str, octet: int) -> None:
+    text = CARRIER + (f"interface_version = {given}\n" if given else "")
+    one = config.parse(text).carrier[0]
+    assert one.interface_version_octet == octet
+    assert session_config(one, "transceiver").interface_version == octet
 
 
 def test_every_profile_is_a_carrier_that_takes_660_characters() -> None:

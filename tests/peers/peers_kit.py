@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -43,6 +44,7 @@ SYSTEM_ID = "todoke"
 PASSWORD = "hush8pw9"
 SENDER = "0032069000"
 ENQUIRE_LINK_S = 0.2
+MORE_TO_SEND = struct.pack(">HHB", c.TAG_MORE_MESSAGES_TO_SEND, 1, 1)
 
 TEXTS = {
     "819010000001": "Parcel 1 waits at the door: @home, £5 {ü}",
@@ -238,8 +240,11 @@ class Simulator:
 
     def texts(self) -> dict[str, str]:
         """Destination -> text, parts put together."""
-        pieces = [(one.destination, one.esm_class, one.data_coding, one.head) for one in self.parts()]
-        return joined(pieces)
+        return joined(
+            # The log keeps a part's TLVs behind its text.
+            (one.destination, one.esm_class, one.data_coding, one.head.removesuffix(MORE_TO_SEND))
+            for one in self.parts()
+        )
 
 
 @contextmanager
@@ -380,8 +385,8 @@ def converse(
 ) -> Esme:
     """Bind, send TEXTS, get answers and receipts, ask and be asked for the link, unbind.
 
-    `ask_back` makes the SMSC send an enquire_link; None where it cannot. `unbind_answered`: it sends an
-    unbind_resp before it closes.
+    `ask_back` makes the SMSC send an enquire_link on every bind; None where it cannot. `unbind_answered`: it
+    sends an unbind_resp before it closes.
     """
 
     async def run() -> Esme:
@@ -391,7 +396,10 @@ def converse(
             await until_async(lambda: tap.answered("esme", c.ENQUIRE_LINK) >= len(kinds), lambda: tap.seen)
             if ask_back is not None:
                 ask_back()
-                await until_async(lambda: tap.answered("smsc", c.ENQUIRE_LINK), lambda: tap.seen)
+                # On every bind: an unanswered one must not meet the unbind.
+                await until_async(
+                    lambda: tap.answered("smsc", c.ENQUIRE_LINK) == len(kinds), lambda: tap.seen
+                )
         return esme
 
     esme = anyio.run(run)
@@ -406,11 +414,32 @@ def converse(
     assert esme.doubts == [] == esme.messages
     assert [one.split(":")[0] for one in esme.lost] == ["unbound"] * len(kinds), esme.lost
     assert [bind.statistics().sessions for bind in esme.binds] == [1] * len(kinds)
-    tap.check(unanswered=() if unbind_answered else [c.UNBIND])
+    tap.check(unanswered=() if unbind_answered else [c.UNBIND, c.ENQUIRE_LINK])
     assert len(tap.of("esme", c.UNBIND)) == len(kinds)
     assert tap.answered("smsc", c.DELIVER_SM) == parts == tap.answered("esme", c.SUBMIT_SM)
     assert tap.answered("esme", c.ENQUIRE_LINK) >= len(kinds)
     return esme
+
+
+def unbound_by_peer(tap: Tap, server: Process) -> None:
+    """The server says unbind: it is answered, nothing is lost, and the bind comes back and works."""
+
+    async def run() -> Esme:
+        async with bound(tap.port, ["transceiver"]) as esme:
+            for number, text in enumerate(("before", "after"), 1):
+                parts = esme.submit({f"81901000001{number}": text})
+                await until_async(lambda n=number: len(esme.answers) == n == len(esme.receipts), esme.state)
+                assert parts == 1
+                if number == 1:
+                    server.do("unbind")
+                    await until_async(lambda: tap.answered("smsc", c.UNBIND), lambda: tap.seen)
+                    await until_async(lambda: esme.bound == 2, esme.state)
+        return esme
+
+    esme = anyio.run(run)
+    assert esme.doubts == []
+    assert [one.split(":")[0] for one in esme.lost] == ["unbound_by_peer", "unbound"]
+    assert server.texts() == {"819010000011": "before", "819010000012": "after"}
 
 
 # --- foreign programs -------------------------------------------------------------------------------------

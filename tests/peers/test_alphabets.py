@@ -79,8 +79,8 @@ THEIR_ERRORS: dict[tuple[str, int, int], str] = {
     ("locking", 7, 0x24): "\u0caa",
     ("single", 12, 0x65): "",
 }
-"""(table, language, code) -> what gsmcodecs 1.0.0 has there: a comma is taken for an apostrophe in ten tables,
-a Kannada DDA for a PA, and Telugu's euro sign is missing. Android's tables and the annex agree with ours."""
+"""(table, language, code) -> what gsmcodecs 1.0.0 has there: an apostrophe for a comma in ten tables, a
+Kannada DDA for a PA, and Telugu's euro sign is missing. Android's tables agree with ours."""
 OURS_THERE = {("locking", 7, 0x24): "\u0ca1", ("single", 12, 0x65): "€"}
 
 

@@ -153,3 +153,8 @@ def test_our_whole_engine_against_its_server() -> None:
         kit.server_heard(server, 2, len(server.of("submit")))
         assert "Traceback" not in engine.errors()
     tap.check()
+
+
+def test_its_server_unbinds() -> None:
+    with node("node_server.js", kit.PASSWORD) as server, kit.Tap(server.wait("listening")["port"]) as tap:
+        kit.unbound_by_peer(tap, server)

@@ -174,3 +174,11 @@ def test_our_bind_against_its_pdus(kinds: tuple[str, ...]) -> None:
         kit.server_heard(server, len(kinds), len(esme.answers))
         assert server.of("enquire_link")
         assert server.of("enquire_link_resp")
+
+
+def test_a_server_of_its_pdus_unbinds() -> None:
+    with (
+        kit.python_peer("smpplib_server.py", kit.PASSWORD) as server,
+        kit.Tap(server.wait("listening")["port"]) as tap,
+    ):
+        kit.unbound_by_peer(tap, server)

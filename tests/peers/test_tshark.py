@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import msgspec
 import pytest
@@ -13,15 +15,13 @@ import todoke_tests_pdus as pdus
 import todoke_tests_tshark_fields as tshark_fields
 from hypothesis import HealthCheck, Phase, given, settings
 from todoke.codecs import constants as c
-from todoke.codecs import pdu, udh
+from todoke.codecs import gsm7, pdu, segment, udh
 from todoke.codecs.fields import LAYOUTS, TLVS
-from todoke_tests_capture import Segment, Shown, ShownPdu
+from todoke_tests_capture import Segment, ShownPdu
+from todoke_tests_tshark_fields import difference
 
-DRAWS = 600
-CROSSINGS = 1_800
-BESIDES = ("smpp.opt_params", "smpp.opt_param", "smpp.message_text")
-"""What tshark adds to the fields: containers, its reading of data_coding, and the text it makes of them."""
-
+DRAWS = 400
+CROSSINGS = 2_000
 # --- the PDUs ----------------------------------------------------------------------------------------------
 
 
@@ -43,6 +43,17 @@ def drawn() -> list[pdu.Pdu]:
 
     collect()
     return found + list(pdus.crossed(found, CROSSINGS, Random(1)))
+
+
+def vectors() -> list[pdu.Pdu]:
+    """Every object of the codec's own table of objects and octets."""
+    path = Path(__file__).parent.parent / "codecs" / "test_pdu.py"
+    spec = importlib.util.spec_from_file_location("todoke_tests_test_pdu", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [message for message, _ in module.TABLE]
 
 
 def edges() -> list[pdu.Pdu]:
@@ -116,31 +127,15 @@ def encoded(messages: list[pdu.Pdu]) -> list[tuple[pdu.Pdu, bytes]]:
 # --- the comparison ----------------------------------------------------------------------------------------
 
 
-def difference(message: pdu.Pdu, frame: bytes, shown: ShownPdu) -> str:
-    """The first thing tshark shows otherwise than it was meant; "" if there is none."""
-    wanted = list(tshark_fields.wanted(message, frame))
-    fields = [one for one in shown.fields if one.name not in BESIDES and not one.name.startswith("smpp.dcs.")]
-    for want, field in zip(wanted, fields, strict=False):
-        if (want.name, want.octets) != (field.name, field.octets):
-            return f"{want} but {field}"
-        if want.value is not None and want.value != _value(field, want.value):
-            return f"{want} but {field}"
-    if len(wanted) != len(fields):
-        return f"wanted {wanted[len(fields) :][:1]}, found {fields[len(wanted) :][:1]}"
-    return ""
-
-
-def _value(field: Shown, like: str | int) -> str | int:
-    return int(field.show, 0) if isinstance(like, int) else field.show
-
-
 def numbers(shown: list[ShownPdu]) -> list[int]:
     return [int(one.first("smpp.sequence_number").show) for one in shown]
 
 
 @pytest.fixture(scope="module")
 def everything() -> list[tuple[pdu.Pdu, bytes]]:
-    return encoded([readable(message, number) for number, message in enumerate(drawn() + edges())])
+    return encoded(
+        [readable(message, number) for number, message in enumerate(drawn() + edges() + vectors())]
+    )
 
 
 Read = Callable[[list[Segment]], list[ShownPdu]]
@@ -161,7 +156,7 @@ def read(tmp_path: Path) -> Read:
 def test_every_pdu_is_read_to_the_same_values(read: Read, everything: list[tuple[pdu.Pdu, bytes]]) -> None:
     shown = read([Segment(bool(one.command_id & c.RESPONSE_BIT), frame) for one, frame in everything])
     assert numbers(shown) == list(range(1, len(everything) + 1))
-    assert len(everything) > 2_500
+    assert len(everything) > 2_500, len(everything)
     assert {type(message) for message, _ in everything} == set(pdu.PDUS.values())
     differences: list[str] = []
     for (message, frame), one in zip(everything, shown, strict=True):
@@ -258,11 +253,11 @@ def test_the_list_of_what_tshark_does_not_show_is_complete(everything: list[tupl
 
 
 def test_what_tshark_reads_wrongly(read: Read) -> None:
-    for tag, size in sorted(READ_WRONGLY):
-        message = pdu.DataSm(tlvs=[(tag, b"\1" * size)])
-        frame = pdu.encode(message, 1)
-        (shown,) = read([Segment(False, frame)])
-        assert difference(message, frame, shown) or shown.complaints, (tag, size)
+    messages = [pdu.DataSm(tlvs=[(tag, b"\1" * size)]) for tag, size in sorted(READ_WRONGLY)]
+    frames = [pdu.encode(message, number) for number, message in enumerate(messages)]
+    shown = read([Segment(False, frame, connection) for connection, frame in enumerate(frames)])
+    for message, frame, one in zip(messages, frames, shown, strict=True):
+        assert difference(message, frame, one) or one.complaints, message.tlvs
 
 
 def test_what_tshark_takes_for_no_smpp(read: Read) -> None:
@@ -279,3 +274,77 @@ def test_a_header_that_is_none_is_malformed_user_data_and_the_pdu_is_read(read: 
     (shown,) = read([Segment(False, frame)])
     assert difference(message, frame, shown) == ""
     assert shown.complaints == ["[Malformed Packet: GSM SMS UD]"]
+
+
+# --- user data ---------------------------------------------------------------------------------------------
+
+
+def submit(esm_class: int, short_message: bytes, data_coding: int, number: int, tlvs: bytes = b"") -> bytes:
+    return pdu.encode(
+        pdu.SubmitSm(
+            source_addr=b"0032069000",
+            destination_addr=b"8190%08d" % number,
+            esm_class=esm_class,
+            data_coding=data_coding,
+            short_message=short_message,
+            tlvs=pdu.decode_tlvs(tlvs),
+        ),
+        number,
+    )
+
+
+LONG_TEXTS = ("Straße [9] €uro ~ {ñ} " * 30, "お荷物をお届けしました。😀" * 20)
+
+
+@pytest.mark.parametrize("concat", ["udh8", "udh16"])
+@pytest.mark.parametrize("text", LONG_TEXTS)
+def test_parts_are_put_together_again(read: Read, text: str, concat: Literal["udh8", "udh16"]) -> None:
+    rules = segment.Rules(concat=concat)
+    cut = segment.segment(text, rules)
+    reference = 0x1234
+    segments = [
+        Segment(False, submit(esm_class, short_message, cut.data_coding, 1, tlvs))
+        for esm_class, short_message, tlvs in segment.fields(cut, rules, reference)
+    ]
+    shown = read(segments)
+    for number, (one, part, part_text) in enumerate(zip(shown, cut.parts, cut.texts, strict=True), 1):
+        assert one.complaints == []
+        found = {field.name: field.show for field in one.user_data}
+        assert found["gsm_sms.udh.mm.msg_id"] == str(reference & 0xFF if concat == "udh8" else reference)
+        assert found["gsm_sms.udh.mm.msg_parts"] == str(len(cut.parts))
+        assert found["gsm_sms.udh.mm.msg_part"] == str(number)
+        # It knows UCS-2, not the surrogate pairs of UTF-16: each half comes out as three broken octets.
+        assert one.first("smpp.message_text").show == part_text.replace("😀", "\ufffd" * 6)
+        if number < len(cut.parts):
+            assert found["gsm_sms_ud.short_msg"] == part.hex(":")
+    whole = next(field for field in shown[-1].user_data if field.name == "gsm_sms_ud.short_msg")
+    assert whole.octets == b"".join(cut.parts)
+
+
+def test_ports_and_national_shifts_are_shown(read: Read) -> None:
+    """The elements, that is; the text is shown by the default tables whatever the shifts say."""
+    headers = [udh.build([(udh.IEI_PORTS_16, b"\x0b\x84\x23\xf0")]), udh.build([(0x04, b"\xf0\xf1")])]
+    headers += [
+        udh.build([(0x25, bytes((language,))), (0x24, bytes((language,)))]) for language in range(1, 14)
+    ]
+    shown = read([Segment(False, submit(0x40, one + b"abc", 0, at), at) for at, one in enumerate(headers, 1)])
+    assert [one.complaints for one in shown] == [[]] * len(headers)
+    found = [{field.name.rpartition(".")[2]: field.show for field in one.user_data} for one in shown]
+    assert (found[0]["destination_port"], found[0]["originator_port"]) == ("2948", "9200")
+    assert (found[1]["destination_port"], found[1]["originator_port"]) == ("240", "241")
+    shifts = [(one["locking_shift"], one["single_shift"]) for one in found[2:]]
+    assert shifts == [(str(language), str(language)) for language in range(1, 14)]
+    turkish = udh.build([(0x25, b"\1"), (0x24, b"\1")]) + b"\x04\x1b\x67"
+    (one,) = read([Segment(False, submit(0x40, turkish, 0, 1))])
+    assert gsm7.decode(b"\x04\x1b\x67", 1, 1) == "€ğ"
+    assert one.first("smpp.message_text").show == "è\ufffd"
+
+
+def test_texts_in_the_default_alphabet(read: Read) -> None:
+    """tshark's own table of the default alphabet and its extensions."""
+    characters = [one for one in (*gsm7.BASIC, *gsm7.EXTENSION) if one not in "\x1b\n\r\f"]
+    texts = ["".join(characters[at : at + 20]) for at in range(0, len(characters), 20)]
+    shown = read(
+        [Segment(False, submit(0, gsm7.encode(one) or b"", 0, at)) for at, one in enumerate(texts, 1)]
+    )
+    assert [one.first("smpp.message_text").show for one in shown] == texts

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.codecs.fields import LAYOUTS, TLVS, Field, Kind
+from todoke_tests_capture import Shown, ShownPdu
 
 
 class Wanted(NamedTuple):
@@ -20,6 +21,28 @@ class Wanted(NamedTuple):
     name: str
     octets: bytes
     value: str | int | None
+
+
+BESIDES = ("smpp.opt_params", "smpp.opt_param", "smpp.message_text")
+"""What tshark adds to the fields: containers, its reading of data_coding, and the text it makes of them."""
+
+
+def difference(message: pdu.Pdu, frame: bytes, shown: ShownPdu) -> str:
+    """The first thing tshark shows otherwise than it was meant; "" if there is none."""
+    meant = list(wanted(message, frame))
+    fields = [one for one in shown.fields if one.name not in BESIDES and not one.name.startswith("smpp.dcs.")]
+    for want, field in zip(meant, fields, strict=False):
+        if (want.name, want.octets) != (field.name, field.octets):
+            return f"{want} but {field}"
+        if want.value is not None and want.value != _value(field, want.value):
+            return f"{want} but {field}"
+    if len(meant) != len(fields):
+        return f"wanted {meant[len(fields) :][:1]}, found {fields[len(meant) :][:1]}"
+    return ""
+
+
+def _value(field: Shown, like: str | int) -> str | int:
+    return int(field.show, 0) if isinstance(like, int) else field.show
 
 
 def wanted(message: pdu.Pdu, frame: bytes) -> Iterator[Wanted]:

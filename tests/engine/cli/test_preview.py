@@ -18,7 +18,7 @@ def preview(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
     assert main.run(["preview", "--json", *arguments]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    return [json.loads(line) for line in captured.out.splitlines()]
+    return [json.loads(line) for line in captured.out.removesuffix("\n").split("\n")]
 
 
 SHAPES = [
@@ -133,3 +133,74 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     first, *parts = capsys.readouterr().out.splitlines()
     assert first == "gsm7, data_coding 0, 2 parts, 145 units left in the last"
     assert parts[1] == "  2/2    8 units   14 octets  'xxxxxxxx'"
+
+
+def test_national_tables_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "todoke.toml"
+    config.write_text(f'{CARRIER}languages = ["hindi", "turkish"]\ngsm7_packed = true\n')
+    arguments = ["--carrier", "mine", "--config", str(config)]
+    (shown,) = preview(capsys, "--text", "ş" * 155, *arguments)
+    assert (shown["locking"], "single" in shown, "replaced" in shown) == ("turkish", False, False)
+    assert [(part["units"], part["octets"]) for part in shown["parts"]] == [(155, 140)]
+    (shown,) = preview(capsys, "--text", "क" * 80 + "A", *arguments)
+    assert (shown["locking"], shown["single"]) == ("hindi", "hindi")
+    assert main.run(["preview", "--text", "क" * 80 + "A", *arguments]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        "gsm7, hindi locking shift table, hindi single shift table, data_coding 0, 1 part, "
+        "70 units left in the last"
+    )
+
+
+def test_what_transliteration_replaces_is_told_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "todoke.toml"
+    config.write_text(f'{CARRIER}transliterate = true\ntransliterate_extra = {{ "♥" = "<3" }}\n')
+    arguments = ["--carrier", "mine", "--config", str(config)]
+    (shown,) = preview(capsys, "--text", "“♥”\te\u0301 “", *arguments)
+    assert shown["parts"][0]["text"] == '"<3" é "'
+    assert shown["replaced"] == [
+        {"text": "“", "names": ["LEFT DOUBLE QUOTATION MARK"], "sent": '"'},
+        {"text": "♥", "names": ["BLACK HEART SUIT"], "sent": "<3"},
+        {"text": "”", "names": ["RIGHT DOUBLE QUOTATION MARK"], "sent": '"'},
+        {"text": "\t", "names": ["U+0009"], "sent": " "},
+        {"text": "e\u0301", "names": ["LATIN SMALL LETTER E", "COMBINING ACUTE ACCENT"], "sent": "é"},
+    ]
+    (shown,) = preview(capsys, "--text", "“日”", *arguments)
+    assert (shown["alphabet"], "replaced" in shown) == ("ucs2", False)
+    assert main.run(["preview", "--text", "e\u0301…", *arguments]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  replaced 'e\u0301' by 'é'  LATIN SMALL LETTER E + COMBINING ACUTE ACCENT",
+        "  replaced '…' by '...'  HORIZONTAL ELLIPSIS",
+    ]
+
+
+def test_the_transliteration_table_can_be_seen(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "todoke.toml"
+    other = CARRIER.replace("mine", "other")
+    config.write_text(f'{CARRIER}transliterate = true\ntransliterate_extra = {{ "♥" = "<3" }}\n{other}')
+    entries = preview(capsys, "--transliteration-table")
+    assert {"text": "…", "names": ["HORIZONTAL ELLIPSIS"], "sent": "..."} in entries
+    assert main.run(["preview", "--transliteration-table"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "U+2026  '…' -> '...'  HORIZONTAL ELLIPSIS" in rows
+    assert len(rows) == len(entries) > 700
+    own = preview(capsys, "--transliteration-table", "--carrier", "mine", "--config", str(config))
+    assert [one for one in own if one not in entries] == [
+        {"text": "♥", "names": ["BLACK HEART SUIT"], "sent": "<3"}
+    ]
+    assert (
+        main.run(["preview", "--transliteration-table", "--carrier", "other", "--config", str(config)]) == 2
+    )
+    assert "carrier 'other' has no transliterate = true" in capsys.readouterr().err
+    for extra in (["--text", "a"], ["--file", "a"]):
+        assert main.run(["preview", "--transliteration-table", *extra]) == 2
+        assert "goes without --text and --file" in capsys.readouterr().err
+
+
+def test_octets_of_what_goes_into_message_payload(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "todoke.toml"
+    config.write_text(f"{CARRIER}ucs2_part_units = 130\n")
+    (shown,) = preview(capsys, "--text", "日" * 131, "--carrier", "mine", "--config", str(config))
+    assert [(part["units"], part["octets"]) for part in shown["parts"]] == [(130, 266), (1, 8)]

@@ -137,6 +137,30 @@ def test_a_carrier_whose_receipts_always_fail_half_is_not_opened_for_it() -> Non
     assert breaker.statistics(2_000.0).usual == pytest.approx(0.5)
 
 
+def test_few_receipts_prove_nothing() -> None:
+    breaker = working()
+    now = 0.0
+    for _ in range(60):
+        now += 10
+        breaker.receipts(90, 10, now, J)
+    now += 1_000
+    assert breaker.receipts(0, 99, now, J) is CLOSED
+    assert breaker.receipts(0, 1, now, J) is OPEN
+
+
+def test_what_was_judged_is_not_judged_again_after_it_closed() -> None:
+    breaker = opened(10.0)
+    breaker.state(11.0)
+    assert breaker.answers(10, {}, 11.0, J) is CLOSED
+    assert breaker.answers(0, {BUSY: 19}, 11.5, J) is CLOSED
+
+
+def test_a_few_hundred_receipts_are_not_usual_yet() -> None:
+    breaker = working()
+    breaker.receipts(499, 0, 10.0, J)
+    assert breaker.receipts(0, 200, 500.0, J) is CLOSED
+
+
 def test_a_new_carrier_has_no_usual() -> None:
     breaker = working()
     assert breaker.receipts(0, 5_000, 10.0, J) is CLOSED

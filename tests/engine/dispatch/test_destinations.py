@@ -98,6 +98,16 @@ def test_what_was_long_ago_says_nothing() -> None:
     assert destinations.full(NUMBERS[6], 30.0) is False
 
 
+def test_the_share_is_that_of_the_last_answers() -> None:
+    destinations = Destinations()
+    destinations.answered(1_000_000, 10.0)
+    assert [destinations.full(number, 10.0) for number in NUMBERS * 5][-1] is True
+    share = destinations.statistics(10.0).share
+    assert 0.25 <= share < 1.0
+    destinations.answered(100, 21.0)
+    assert destinations.statistics(21.0).share == 0.0
+
+
 def test_an_account_that_recovers_is_no_longer_suspected() -> None:
     destinations = Destinations()
     for number in NUMBERS[:5]:

@@ -124,6 +124,7 @@ def test_a_failed_delivery_is_told_by_its_reason(reason: int | None, expected: S
 
 def test_a_reason_says_nothing_about_another_status() -> None:
     assert DEFAULT_CLASSES.of(c.ESME_RSYSERR, 1) is BUSY
+    assert DEFAULT_CLASSES.of(0x4FF, 1) is ONCE
 
 
 def test_a_carrier_may_say_otherwise() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from todoke.engine.dispatch.pacing import Pacer
 from todoke.engine.dispatch.send_window import (
     CONTENT_S,
     CUT_PAUSE_S,
@@ -179,6 +182,17 @@ def test_what_was_taken_is_what_is_sent_next() -> None:
     assert pace.rate(10.9) == pytest.approx(700)
 
 
+def test_half_of_the_second_before_counts_and_older_ones_do_not() -> None:
+    pace = AdaptivePace(1_000)
+    pace.answered(800, 0, 10.0)
+    pace.answered(0, 100, 11.5)
+    assert pace.rate(11.5) == pytest.approx(800)
+    pace = AdaptivePace(1_000)
+    pace.answered(800, 0, 10.0)
+    pace.answered(0, 100, 12.5)
+    assert pace.rate(12.5) == 500
+
+
 def test_a_carrier_that_bears_half_the_contract_is_given_nearly_that() -> None:
     pace, capacity = AdaptivePace(1_000), 500
     taken, offered = 0.0, 0.0
@@ -263,3 +277,55 @@ def test_never_above_the_contract_never_without_a_probe_and_back_in_time(
             assert last_cut is None or now - last_cut >= CUT_PAUSE_S - 1e-9
             last_cut = now
     assert pace.rate(now + RECOVERY_S) >= 0.95 * contract
+
+
+# -- window, rate and pacer together -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("contract", [20, 200, 2_000])
+def test_against_a_carrier_that_throttles_for_a_while_and_recovers(contract: int) -> None:
+    """An SMSC that bears a fifth for 20 s: never above the contract in any second, and 10 s after it is well
+    95 % of the contract is in use, over one bind whose answers take 100 ms.
+    """
+    pace, pacer, window = AdaptivePace(contract), Pacer(contract), SendWindow(contract)
+    well_at, end = 120.0, 140.0
+    on_the_way: deque[tuple[float, bool]] = deque()
+    sent: list[tuple[float, int]] = []
+    taken: deque[tuple[float, int]] = deque()
+    unanswered, taken_last_second, refused_at = 0, 0, 0.0
+    for tick in range(int((end - 100.0) * 100)):
+        now = 100.0 + tick / 100
+        ok = throttled = 0
+        while on_the_way and on_the_way[0][0] <= now:
+            unanswered -= 1
+            if on_the_way.popleft()[1]:
+                ok += 1
+            else:
+                throttled += 1
+        if ok or throttled:
+            pace.answered(ok, throttled, now)
+            window.answered(ok, now, throttled=throttled, round_trip_s=0.1)
+        pacer.set_rate(pace.rate(now), now)
+        parts = min(pacer.available(now), window.window - unanswered)
+        if parts <= 0:
+            continue
+        pacer.took(parts, now)
+        sent.append((now, parts))
+        while taken and taken[0][0] <= now - 1:
+            taken_last_second -= taken.popleft()[1]
+        bears = contract // 5 if now < well_at else contract
+        fits = max(0, min(parts, bears - taken_last_second))
+        if fits < parts:
+            refused_at = now
+        taken.append((now, fits))
+        taken_last_second += fits
+        unanswered += parts
+        on_the_way.extend((now + 0.1, part < fits) for part in range(parts))
+    assert refused_at < well_at, "the contract itself is never throttled"
+    for begin, _ in sent:
+        assert sum(parts for at, parts in sent if begin <= at < begin + 0.9999) <= contract
+    ill = sum(parts for at, parts in sent if 105 <= at < 120) / 15
+    assert ill <= 0.35 * contract, "it yields"
+    assert ill >= 0.15 * contract, "and does not give up"
+    well = sum(parts for at, parts in sent if 130 <= at < 140) / 10
+    assert well >= 0.95 * contract

@@ -8,9 +8,9 @@ import pytest
 import trio
 import trio.lowlevel
 from todoke.engine.intake.errors import NodeUnavailable
-from todoke.engine.ledger.keys import GROUP, PROCESS_EPOCH, CarrierKeys
+from todoke.engine.ledger.keys import GROUP, CarrierKeys
 from todoke.engine.messages import Valid
-from todoke_tests_kit import NUMBER, House, first_error, node_config, run
+from todoke_tests_kit import NUMBER, House, node_config, run
 
 KEYS = CarrierKeys("docomo")
 

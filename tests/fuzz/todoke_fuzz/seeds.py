@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import msgspec
@@ -238,6 +239,20 @@ _TEXTS = [
         b"a\r\n" * 60,
     )
 ]
+_NATIONAL = "Şimdi ğüzel İstanbul'da ıssız çağrı; नमस्ते दुनिया ".encode()
+_RULES = (
+    b"\0\0\0\0\0\0\1\2\0\0",  # as they come
+    b"\x05\xc5\0\0\0\0\1\2\0\0",  # small parts
+    b"\0\0\0\0\2\0\1\2\0\0",  # national tables
+    b"\0\0\1\2\x0e\0\1\2\3\0",  # everything: tables, packed, transliterated, ports
+    b"\0\0\2\0\x04\0\1\2\2\0",  # sar, packed, ports
+    b"\0\0\3\0\0\0\1\2\0\0",
+)
+_PARTS = [
+    b"\5\0" + bytes((0x40, 0x01, 0x18)) + b"ab" + bytes((0x40, 0x05, 0x18)) + b"cd",
+    b"\0\0" + bytes((0x40, 0x02, 0x28)) + b"abc" + b"\x1f\x1f" + bytes((0x41, 0x06, 0x2A)) + b"\xd8\x3d\0",
+    b"\2\1" + bytes((0x40, 0x03, 0x58)) + b"packed" + b"\xe0\xe1\x0f\xe0",
+]
 _TIMES = [
     b"",
     b"261121103005300+",
@@ -251,6 +266,28 @@ _TIMES = [
     b"\x00\x00\x0e\x10",
 ]
 
+
+def _captures() -> list[bytes]:
+    """One segment with a PDU in it, as pcap and as pcapng, over Ethernet (a VLAN too), IPv4 and IPv6."""
+    tcp = struct.pack(">HHIIBBHHH", 40_000, 2775, 1, 1, 0x50, 0x18, 1_000, 0, 0) + PDUS[0]
+    ip4 = (
+        struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, b"\x0a\0\0\1", b"\x0a\0\0\2")
+        + tcp
+    )
+    ip6 = struct.pack(">IHBB16s16s", 6 << 28, len(tcp), 6, 64, bytes(15) + b"\1", bytes(15) + b"\2") + tcp
+    found: list[bytes] = []
+    for packet in (b"\2" * 12 + b"\x08\0" + ip4, b"\2" * 12 + b"\x81\0\0\1\x86\xdd" + ip6):
+        header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)
+        found.append(header + struct.pack("<4I", 1, 2, len(packet), len(packet)) + packet)
+        section = struct.pack("<3IHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+        interface = struct.pack("<IIHHIHHB3xHHI", 1, 32, 1, 0, 0, 9, 1, 9, 0, 0, 32)
+        padded = packet + bytes(-len(packet) % 4)
+        block = struct.pack("<7I", 6, 32 + len(padded), 0, 0, 1, len(packet), len(packet))
+        found.append(section + interface + block + padded + struct.pack("<I", 32 + len(padded)))
+    found += [PDUS[1].hex().encode(), PDUS[2].hex(" ").encode(), b"0000  " + PDUS[3].hex(" ")[:47].encode()]
+    return found
+
+
 PDUS = _pdus()
 RECEIPTS = _receipts()
 INBOUND = _inbound()
@@ -260,16 +297,34 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
         + [b"\0\3" + banner for banner in (b"HTTP/1.1 400", b"\x16\x03\x01\x02\0", b"SSH-2.0", b"-ERR x")]
     ),
     "pdu": lambda: PDUS + RECEIPTS[:4] + INBOUND[:4],
+    "encode": lambda: [
+        b"\0\0\0\1\0" + bytes((number,)) + filler * 20
+        for number in range(len(pdu.PDUS))
+        for filler in (b"\0", b"\2\x45abcde\0", b"\x04\x0a")
+    ],
     "fast": lambda: RECEIPTS + [frame for frame in PDUS if frame[4:8] == b"\0\0\0\4"],
     "udh": lambda: [header + b"text" for header in HEADERS],
     "receipt": lambda: RECEIPTS,
     "inbound": lambda: INBOUND,
+    "parts": lambda: _PARTS,
     "segment": lambda: (
-        [rules + text for rules in (b"\0\0\0\0\1\2\0", b"\x05\xc5\0\1\1\2\0") for text in _TEXTS]
-        + [b"\0\x81\1\0\1\2\1" + b"x" * 300]
+        [rules + text for rules in _RULES for text in _TEXTS] + [_RULES[0][:-1] + b"\1" + b"x" * 300]
     ),
-    "alphabets": lambda: [*_TEXTS, PACKED, b"\x1be\x1b\x1b\x1b"],
+    "alphabets": lambda: [
+        *_TEXTS,
+        PACKED,
+        b"\x1be\x1b\x1b\x1b",
+        *(b"\1\1\2\1" + _NATIONAL[at:] for at in (0, 40)),
+    ],
+    "transliterate": lambda: [
+        b"\4\1\xe2\x80\x93" + text for text in (*_TEXTS, "\1“Hi” … ＡＢＣ １２３ ½™é".encode())
+    ],
     "time": lambda: _TIMES,
+    "describe": lambda: PDUS + RECEIPTS[:6] + INBOUND[-6:],
+    "captures": _captures,
+    "streams": lambda: [
+        b"\5" + bytes((7, 200, 70, 15, 130)) + b"\xff\xff\xff\xf8" + frame * 3 for frame in PDUS[::3]
+    ],
     "frames": _frames,
     "requests": _requests,
     "objects": lambda: _OBJECTS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import codec_targets, intake_targets, session_target
+from . import intake_targets, message_targets, pdu_targets, session_target, text_targets, tool_targets
 from .seeds import SEEDS
 
 
@@ -23,15 +23,21 @@ class Target(NamedTuple):
 
 
 TARGETS: dict[str, Target] = {
-    "framing": Target(codec_targets.framing, SEEDS["framing"], 400),
-    "pdu": Target(codec_targets.pdus, SEEDS["pdu"], 1_000, structured=True),
-    "fast": Target(codec_targets.fast_paths, SEEDS["fast"], 600, structured=True),
-    "udh": Target(codec_targets.headers, SEEDS["udh"], 300),
-    "receipt": Target(codec_targets.receipts, SEEDS["receipt"], 1_500, structured=True),
-    "inbound": Target(codec_targets.inbounds, SEEDS["inbound"], 600, structured=True),
-    "segment": Target(codec_targets.segments, SEEDS["segment"], 500),
-    "alphabets": Target(codec_targets.alphabets, SEEDS["alphabets"], 300),
-    "time": Target(codec_targets.times, SEEDS["time"], 40),
+    "framing": Target(pdu_targets.framing, SEEDS["framing"], 400),
+    "pdu": Target(pdu_targets.pdus, SEEDS["pdu"], 1_000, structured=True),
+    "encode": Target(pdu_targets.encodings, SEEDS["encode"], 200),
+    "fast": Target(pdu_targets.fast_paths, SEEDS["fast"], 600, structured=True),
+    "udh": Target(message_targets.headers, SEEDS["udh"], 300),
+    "receipt": Target(message_targets.receipts, SEEDS["receipt"], 1_500, structured=True),
+    "inbound": Target(message_targets.inbounds, SEEDS["inbound"], 600, structured=True),
+    "parts": Target(message_targets.parts, SEEDS["parts"], 400),
+    "segment": Target(text_targets.segments, SEEDS["segment"], 500),
+    "alphabets": Target(text_targets.alphabets, SEEDS["alphabets"], 300),
+    "transliterate": Target(text_targets.transliterations, SEEDS["transliterate"], 300),
+    "time": Target(text_targets.times, SEEDS["time"], 40),
+    "describe": Target(tool_targets.descriptions, SEEDS["describe"], 600, structured=True),
+    "captures": Target(tool_targets.captures, SEEDS["captures"], 1_200),
+    "streams": Target(tool_targets.streams, SEEDS["streams"], 400),
     "frames": Target(intake_targets.frames, SEEDS["frames"], 400),
     "requests": Target(intake_targets.requests, SEEDS["requests"], 800),
     "objects": Target(intake_targets.objects, SEEDS["objects"], 300),

@@ -1,0 +1,144 @@
+"""Parts in doubt that a receipt settles before their copy is sent."""
+
+from __future__ import annotations
+
+import pytest
+from todoke_tests_kit import House, Valid, node_config, run
+
+NUMBER = "819000000000"
+OTHER = "819011111111"
+SENDER = "0032069000"
+HELD = node_config({"response_timeout_s": 30.0, "hold_s": 15.0})
+
+
+def message(text: str, to: str = NUMBER, sender: str = SENDER) -> Valid:
+    return Valid(to, text=text, sender=sender)
+
+
+def test_a_receipt_that_fits_cancels_the_copy() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(message("a"))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(60)
+        assert [each.text for each in bind.seen] == ["a"]
+        (report,) = await house.told()
+        assert (report.message_id, report.state, report.possibly_doubled) == (mids[0], "delivered", False)  # type: ignore[union-attr]
+        assert house.grants() == 0
+
+    run(story, HELD)
+
+
+def test_a_receipt_before_the_doubt_counts_too() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept(message("a"))
+        bind.receipt("A1")
+        await house.later(29)
+        bind.time_out()
+        await house.later(60)
+        assert len(bind.seen) == 1
+        assert [state for _, state in await house.states()] == ["delivered"]
+
+    run(story, HELD)
+
+
+@pytest.mark.parametrize(
+    ("to", "sender", "late_s"), [(OTHER, SENDER, 1), (NUMBER, "0099999999", 1), (NUMBER, SENDER, 20)]
+)
+def test_what_does_not_fit_or_comes_too_late_lets_the_copy_go(to: str, sender: str, late_s: float) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept(message("a", to, sender))
+        bind.time_out()
+        await house.later(late_s)
+        bind.receipt("A1")
+        await house.later(60)
+        assert [each.text for each in bind.seen] == ["a", "a"]
+        bind.answer("A2")
+        await house.later(1)
+        bind.receipt("A2", to=to)
+        await house.settle()
+        (report,) = await house.told()
+        assert (report.state, report.possibly_doubled) == ("delivered", True)  # type: ignore[union-attr]
+
+    run(story, HELD)
+
+
+def test_an_old_orphan_is_no_receipt_of_a_new_message() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        bind.receipt("OLD")
+        await house.later(100)
+        await house.accept(message("a"))
+        bind.time_out()
+        await house.later(60)
+        assert len(bind.seen) == 2
+
+    run(story, HELD)
+
+
+def test_one_receipt_settles_one_of_two_messages() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept(message("a"), message("b"))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(60)
+        assert sorted(each.text for each in bind.seen) == ["a", "a", "b"] or sorted(
+            each.text for each in bind.seen
+        ) == ["a", "b", "b"]
+
+    run(story, HELD)
+
+
+def test_a_long_message_needs_a_receipt_for_every_part_in_doubt() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(message("x" * 300))
+        assert len(bind.waiting) == 2
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(40)
+        assert len(bind.seen) == 4  # one receipt: nobody knows of which part
+        bind.answer("B1", "B2")
+        await house.later(1)
+        for each in ("B1", "B2"):
+            bind.receipt(each)
+        await house.settle()
+        assert await house.states() == [(mids[0], "delivered")]
+        mids = await house.accept(message("y" * 300))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("C1")
+        bind.receipt("C2")
+        await house.later(40)
+        assert len(bind.seen) == 6
+        assert await house.states() == [(mids[0], "delivered")]
+
+    run(story, HELD)
+
+
+def test_the_late_answer_to_a_settled_part_changes_nothing() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(message("a"))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(40)
+        assert await house.states() == [(mids[0], "delivered")]
+        bind.answer_late("A1")
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(60)
+        assert await house.states() == []
+        assert len(bind.seen) == 1
+        await house.later(2_000)
+        assert house.left_over() == {}
+
+    run(story, HELD)
