@@ -44,6 +44,8 @@ from .peers import MachinePeers, Peers
 
 log = logging.getLogger("todoke")
 
+LOOK_S: Final = 1.0
+"""What all carriers share is looked at this often at most, however many ask."""
 GC_ALLOCATIONS: Final = 50_000
 """Container objects made, less those freed, before the youngest generation is looked at."""
 
@@ -79,6 +81,7 @@ class Engine:
         self._numbers = numbers
         self.apps = {app.uid: app.name for app in config.app} or None
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
+        self._look_at = float("-inf")
         self.carriers: dict[str, Carrier] = {}
         self.feeds: dict[str, Feed] = {}
         self.open_carriers: set[str] = set()
@@ -165,6 +168,10 @@ class Engine:
 
     async def _looked(self) -> None:
         """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return  # another carrier has just looked
+        self._look_at = now + LOOK_S
         shared = any(not carrier.slots.alone for carrier in self.carriers.values())
         if shared:
             self._accept.queued_messages = await self._queued()

@@ -106,6 +106,11 @@ COMMANDS = {
         PROOF,
         ("todoke audit --told told.jsonl --smsc docomo.log --smsc au.log",),
     ),
+    "simulate": Command(
+        "Play seeds on a virtual clock, under faults, and judge them.",
+        PROOF,
+        ("todoke simulate --seeds 100 --from 1", "todoke simulate --seeds 1 --from 7 --trace"),
+    ),
     "bench": Command(
         "Measure the codec or the whole dispatch.",
         PROOF,

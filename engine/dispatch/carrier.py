@@ -186,6 +186,8 @@ class Carrier:
             self._make_binds(number)
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
+        self._leaving: set[int] = set()
+        """Slots that are being given back."""
         self._bound: set[str] = set()
         self._join()
 
@@ -249,7 +251,7 @@ class Carrier:
 
     def _run_binds(self) -> None:
         for number in self.slots.held:
-            if number not in self._running and self._group is not None:
+            if number not in self._running and number not in self._leaving and self._group is not None:
                 self._running.add(number)
                 for bind in self._by_slot[number]:
                     self._group.start_soon(bind.run)
@@ -291,14 +293,20 @@ class Carrier:
         """Another process is to have this slot: it takes nothing more, and leaves when nothing is in hand."""
         while any(run.slot == number for run in self.outgoing.runs.values()) or self.taker.offers(number):
             if number not in self.slots.giving_up:
+                self.taker.recover()
                 return
             await anyio.sleep(GIVE_UP_LOOK_S)
-        await self._stop_binds(number)
+        # Until it is released it is held still, and another slot's release must not start its binds again.
+        self._leaving.add(number)
         try:
+            await self._stop_binds(number)
             await self.slots.release(number)
         except StoreError as error:
             log.info("%s: slot %d ends with its lease: %s", self.config.name, number, error)
             self.slots.giving_up.discard(number)
+            self.taker.recover()
+        finally:
+            self._leaving.discard(number)
         self._share_rate()
         self._run_binds()
 
