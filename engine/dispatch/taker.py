@@ -128,6 +128,11 @@ class Taker:
         self._turns += 1
         return slots[self._turns % len(slots)]
 
+    @property
+    def lanes_empty(self) -> bool:
+        """Nothing waits that is not in hand, as far as is known here."""
+        return self._lanes_empty
+
     def offers(self, slot: int) -> bool:
         """Whether a block is being taken in the name of this slot."""
         return slot in self._offered.values()
