@@ -4,7 +4,8 @@ A carrier counts what arrives in any second, not a bucket with bursts: a bucket 
 a quiet time and 500 more in the same second breaks a contract of 500. So what was written is remembered in
 spans of a fiftieth of a second, a full second plus one span is summed (2 % of the rate is the price), and no
 span takes more than its share of the rate: the line is even, and a carrier that counts shorter windows than
-a second is content too.
+a second is content too. Whoever wakes late makes up for the few spans just missed: on a machine with much to
+do timers ring some ten milliseconds late, and what each of them missed would be missing from the second.
 
 The rate may change at any moment, and what was written stays remembered. So the promise holds across a
 change: in every sliding second there is no more than the rate that was in force when its last part was
@@ -20,6 +21,8 @@ from typing import Final
 
 SPANS_PER_SECOND: Final = 50
 SPAN_S: Final = 1 / SPANS_PER_SECOND
+CATCH_UP_SPANS: Final = 5
+"""Missed spans that are made up for, at most: a tenth of a second."""
 UNLIMITED: Final = 1 << 30
 
 
@@ -56,8 +59,16 @@ class Pacer:
         if not self.rate:
             return UNLIMITED
         span = self._forget(now)
-        here = self._sent[-1][1] if self._sent and self._sent[-1][0] == span else 0
-        return max(0, min(self._limit() - self._total, self._share - here))
+        here, share = 0, self._share
+        if self._sent:
+            last, parts = self._sent[-1]
+            if last == span:
+                here = parts
+                last = self._sent[-2][0] if len(self._sent) > 1 else span - 1
+            if span - last > 1:
+                missed = min(CATCH_UP_SPANS, span - last - 1)
+                share = max(share, ceil(self.rate * (missed + 1) / SPANS_PER_SECOND))
+        return max(0, min(self._limit() - self._total, share - here))
 
     def took(self, parts: int, now: float) -> None:
         """`parts` were handed to a socket at `now`."""
