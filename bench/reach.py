@@ -217,10 +217,10 @@ hold_s = {config.hold_s}
         deliverable, ceiling = self._ceiling()
         seen = {name: CarrierSeen(read_log(self._log(name))) for name in CARRIERS}
         surprises = unforeseen(seen.values(), population)
-        arrived = first_seen(seen.values())
+        waited = first_seen(seen.values(), len(CARRIERS), preferred)
         rates = {
-            name: each.used(config.rate, config.binds, spells, arrived)
-            for (name, each), spells in zip(seen.items(), config.spells, strict=True)
+            name: each.used(config.rate, config.binds, spells, times)
+            for (name, each), spells, times in zip(seen.items(), config.spells, waited, strict=True)
         }
         sent_twice = copies(list(seen.values()), population)
         # Then what the application was told, and what the engine says of its doubts.
@@ -297,6 +297,11 @@ hold_s = {config.hold_s}
         for name in CARRIERS:
             auditor.seen(read_log(self._log(name)))
         return auditor.verdict(doubt_allowed)
+
+
+def preferred(to: str) -> int:
+    """Which carrier (an index into CARRIERS) the route of this number (digits) names first."""
+    return next(index for index, digits in enumerate(PREFIXES) if int(to[4]) in digits)
 
 
 def _json(value: object) -> str:

@@ -6,8 +6,8 @@ back, after the earliest moment at which the contracts of all carriers together 
 leave, within the message's validity.
 
 `CarrierSeen` is one SMSC's log, read for the rate and for copies. A second counts for the rate used when the
-carrier took everything in it, all its binds were up throughout, and enough messages that this carrier
-may take had not reached any SMSC yet.
+carrier took everything in it, all its binds were up throughout, and enough messages whose route names
+this carrier first had not reached any SMSC yet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -195,8 +195,8 @@ class CarrierSeen:
     def used(
         self, contract: float, binds: int, spells: Sequence[Spell], first_seen: array[float]
     ) -> RateUsed:
-        """How the rate was used. `first_seen`: sorted times at which the parts this carrier may take
-        reached any SMSC.
+        """How the rate was used. `first_seen`: sorted times at which the parts whose route names this
+        carrier first reached any SMSC.
         """
         start = self.arrivals[0][0] if self.arrivals else 0.0
         seconds = _Seconds(start, math.ceil(first_seen[-1] - start) if first_seen else 0)
@@ -279,15 +279,22 @@ class _Seconds:
         return [parts for parts, why in zip(self._parts, self._why, strict=True) if not why]
 
 
-def first_seen(seen: Iterable[CarrierSeen]) -> array[float]:
-    """When each part first reached any SMSC, sorted."""
+def first_seen(
+    seen: Iterable[CarrierSeen], carriers: int, prefers: Callable[[str], int]
+) -> list[array[float]]:
+    """When the parts that `prefers` (a function of the destination) gives each carrier first reached any
+    SMSC, sorted.
+    """
     first: dict[tuple[str, int], float] = {}
     for carrier in seen:
         for time, destination, crc in carrier.parts:
             known = first.get((destination, crc))
             if known is None or time < known:
                 first[destination, crc] = time
-    return array("d", sorted(first.values()))
+    times: list[list[float]] = [[] for _ in range(carriers)]
+    for (destination, _), time in first.items():
+        times[prefers(destination)].append(time)
+    return [array("d", sorted(each)) for each in times]
 
 
 class Copies(msgspec.Struct, frozen=True, kw_only=True):
