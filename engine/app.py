@@ -27,6 +27,7 @@ from ..codecs.errors import TextError
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
 from .config_errors import ConfigError
+from .dispatch.bodies import least_ms
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.portability import KnownPortability, LearnedPortability, NumberTable, load_table
 from .dispatch.prepare import CarrierRules, Preparer
@@ -243,7 +244,7 @@ def _rules(carrier: Carrier) -> CarrierRules:
         and not rules.packed
         and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
     )
-    return CarrierRules(rules, carrier.config.sender, plain)
+    return CarrierRules(rules, carrier.config.sender, plain, least_ms(carrier.config))
 
 
 def read_numbers(config: Config) -> NumberTable | None:

@@ -180,6 +180,8 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     """A message whose receipt tells of a temporary failure goes to the next carrier of its route."""
     query_sm: bool = False
     """Ask with query_sm before a message without a receipt is told `unknown`."""
+    ignores_validity_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
+    """This carrier does not heed validity_period and tries for so long; 0 = it heeds it."""
     breaker: bool = True
     """Leave the account alone while it is ill, and let what waits go to the next carrier of its route."""
 

@@ -35,6 +35,7 @@ from ..receipts.stage import ReceiptStage
 from ..session.bind import Bind, BindStatistics
 from ..session.events import DeliverItem, ResponseItem
 from ..session.settings import SessionConfig
+from .asks import Asks
 from .bodies import BodyMaker
 from .due import DueStage
 from .health import Health
@@ -153,6 +154,13 @@ class Carrier:
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
         self.due = DueStage(config, self.keys, self._stages[2], clock, epoch=epoch)
+        self.asks = Asks(
+            self.keys,
+            store.stage(f"asks-{config.name}"),
+            clock,
+            runs=lambda: self.outgoing.runs,
+            cancel=self.recorder.cancel,
+        )
         self.inquirer = Inquirer(config, lambda: [bind for bind in self.binds if bind.bound])
         self.taker = Taker(
             self.keys,
@@ -275,6 +283,7 @@ class Carrier:
             await self._lease_bell.wait()
             try:
                 if not self.slots.alone or not self._was_alone:
+                    await self.asks.look()
                     await self.taker.look_for_more()
                     await self.on_looked()
                 self._was_alone = self.slots.alone
@@ -635,6 +644,7 @@ class Carrier:
                 "forgotten": self.due.forgotten,
                 "settled": self.due.settled,
                 "asked": self.inquirer.asked,
+                "unanswered": self.due.unanswered,
             },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),

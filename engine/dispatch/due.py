@@ -88,6 +88,7 @@ class DueStage:
         """Applies what it answered. May raise StoreError."""
         self.forgotten = 0
         self.settled = 0
+        self.unanswered = 0
 
     def notice(self, at_ms: int) -> None:
         """Something was scheduled for `at_ms`: wake earlier if need be."""
@@ -289,6 +290,7 @@ class DueStage:
         for app, told in batch.events.items():
             self.on_events(app, len(told))
         self.forgotten += len(look.over)
+        self.unanswered += batch.unanswered
         if look.next_ms:
             self.notice(look.next_ms)
 

@@ -70,6 +70,8 @@ class CarrierRules(NamedTuple):
     sender: str
     gsm7_first: bool
     """GSM-7 is the first alphabet tried, one part holds 160 units: the fast path applies."""
+    least_ms: int = hours.VALIDITY_LEAST_MS
+    """How much time a message must have left to be sent."""
 
 
 class Preparer:
@@ -136,7 +138,7 @@ class Preparer:
             at_ms = valid.at_ms
             extra = None
             if payload is None or not valid.receipt or valid.window is not None or valid.tags:
-                slow = _slow(valid, carrier.rules, payload is None, place, now_ms)
+                slow = _slow(valid, carrier, payload is None, place, now_ms)
                 if type(slow) is Refusal:
                     refused.append(slow)
                     continue
@@ -178,16 +180,16 @@ class Preparer:
 
 
 def _slow(
-    valid: Valid, rules: segment.Rules, measure: bool, place: int, now_ms: int
+    valid: Valid, carrier: CarrierRules, measure: bool, place: int, now_ms: int
 ) -> tuple[int, int, Extra | None] | Refusal:
     """Parts, first moment and extras of a message that is not one plain part, or why it is refused."""
     parts = 1
     if measure:
         try:
             if valid.text is not None:
-                parts = len(segment.segment(valid.text, rules).parts)
+                parts = len(segment.segment(valid.text, carrier.rules).parts)
             else:
-                parts = len(segment.segment_data(valid.data or b"", rules).parts)
+                parts = len(segment.segment_data(valid.data or b"", carrier.rules).parts)
         except TextError as error:
             return Refusal(
                 place, valid.ref, "text" if valid.text is not None else "data", error.code, error.detail
@@ -198,7 +200,7 @@ def _slow(
         extra = Extra(receipt=valid.receipt, window=valid.window, tags=valid.tags, data=valid.data)
     if valid.window is not None:
         earliest_ms = max(now_ms, at_ms)
-        opens_ms = hours.span(valid.window, earliest_ms)[0]
+        opens_ms = hours.next_moment(valid.window, earliest_ms, carrier.least_ms)
         if opens_ms == hours.NEVER_MS or (valid.expires_ms and opens_ms >= valid.expires_ms):
             return Refusal(
                 place, valid.ref, "window", INVALID_WINDOW, "the window does not open before `expires`"

@@ -74,6 +74,8 @@ class Batch:
         self.repeated = 0
         self.again: list[tuple[bytes, Origin, Receipt]] = []
         """Messages that may go on elsewhere: `tell_failed` or `moved_on`. Index key, origin, receipt."""
+        self.unanswered = 0
+        """Parts for which no receipt came in time."""
         self.delivered = 0
         """Parts whose first final receipt says delivered ..."""
         self.failed: list[Receipt] = []
@@ -212,6 +214,7 @@ class Batch:
         for position, value in enumerate(found):
             if not is_final(value) and since_s(value) <= since_max_s:
                 origin = origin_of(value)
+                self.unanswered += 1
                 if has_table(origin):
                     self.long.append((origin, STATE_OCTETS["timeout"], None))
                 else:

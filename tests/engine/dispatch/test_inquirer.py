@@ -29,6 +29,7 @@ def test_what_the_smsc_says_is_the_report(message_state: int | None, told: str) 
         bind.answer_question(message_state)
         await house.later(20)
         assert await house.states() == [(mids[0], told)]
+        assert house.carrier().status().counts["unanswered"] == int(told == "unknown")
         assert bind.questions == []
         await house.later(2_000)
         assert house.left_over() == {}
