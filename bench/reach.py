@@ -187,6 +187,7 @@ hold_s = {config.hold_s}
             socket=str(self._socket),
             messages=config.messages,
             long=config.long,
+            rate=config.offered,
             validity_s=config.validity_s,
             quiet_s=config.quiet_s,
             told=str(self.directory / "told.jsonl"),
@@ -270,11 +271,13 @@ hold_s = {config.hold_s}
             receipt_s=config.receipt_s,
         )
         ceiling = Ceiling(plan, self._population)
-        numbers = range(config.messages)
-        to = {number: destination(number)[1:] for number in numbers}
-        return {
-            to[n] for n in numbers if ceiling.message(to[n], 2 if is_long(n, config.long) else 1)
-        }, ceiling
+        deliverable: set[str] = set()
+        for number in range(config.messages):
+            to = destination(number)[1:]
+            submitted_s = number / config.offered if config.offered else 0.0
+            if ceiling.message(to, 2 if is_long(number, config.long) else 1, submitted_s):
+                deliverable.add(to)
+        return deliverable, ceiling
 
     def _told(self) -> Iterator[Accepted | Reported]:
         return read_told(self.directory / "told.jsonl")

@@ -37,6 +37,8 @@ class ReachConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Parts in any sliding second that each carrier grants; above it ESME_RTHROTTLED."""
     binds: int = 2
     window: int = 100
+    offered: float = 2_000.0
+    """Messages a second that the client submits; 0: as many as are taken."""
     validity_s: float = 900.0
     response_timeout_s: float = 5.0
     hold_s: float = 15.0

@@ -59,15 +59,17 @@ class Ceiling:
         self.gone = 0
         self.too_late = 0
 
-    def message(self, destination: str, parts: int) -> bool:
-        """Whether this message (destination in digits) is deliverable; it is counted."""
+    def message(self, destination: str, parts: int, submitted_s: float = 0.0) -> bool:
+        """Whether this message (destination in digits), submitted so long after the first, is deliverable; it
+        is counted.
+        """
         self._parts += parts
         handset = self._population.handset(destination.encode())
         if handset.gone:
             self.gone += 1
             return False
-        leaves_s = self._leaves_s()
-        if leaves_s + self._plan.receipt_s + handset.away_s > self._plan.validity_s:
+        waits_s = max(0.0, self._leaves_s() - submitted_s)
+        if waits_s + self._plan.receipt_s + handset.away_s > self._plan.validity_s:
             self.too_late += 1
             return False
         self.deliverable += 1
