@@ -78,6 +78,26 @@ def test_what_waits_stays_while_the_next_carrier_has_work_of_its_own() -> None:
     assert second.index(urgent[-1]) < 100
 
 
+def test_new_messages_wait_where_they_belong_while_the_next_carrier_is_full() -> None:
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        await house.accept(*texts(100))
+        for _ in range(15):
+            first.answer(*[c.ESME_RSYSERR] * len(first.waiting))
+            await house.later(0.1)
+        assert house.engine.open_carriers == {"docomo"}
+        mids = await house.accept(*texts(5, first=200))
+        assert {each.partition(".")[0] for each in mids} == {"au"}
+        await house.accept(*(msgspec.structs.replace(each, carrier="au") for each in texts(300, first=1000)))
+        mids = await house.accept(*texts(5, first=300))
+        assert {each.partition(".")[0] for each in mids} == {"docomo"}
+        mids = await house.accept(*(msgspec.structs.replace(each, lane="urgent") for each in texts(5, 400)))
+        assert {each.partition(".")[0] for each in mids} == {"au"}
+        assert second.seen
+
+    run(story, node_config({"window": 10, "rate": 20}, {"name": "au", "window": 10, "rate": 60}))
+
+
 def test_what_waits_goes_when_the_next_carrier_has_done_its_own() -> None:
     _, second = with_own_work(first_recovers=False)
     assert len(second) >= 290
