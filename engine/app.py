@@ -125,6 +125,7 @@ class Engine:
             carrier.late.on_events = self._told
             carrier.on_looked = self._looked
             carrier.on_open = partial(self._opened, config.name)
+            carrier.recorder.room_at = self._room_at
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -148,7 +149,14 @@ class Engine:
             self._clock,
             self._store,
             accept,
-            Preparer(router, rules, self.open_carriers, portability, self._clock.monotonic),
+            Preparer(
+                router,
+                rules,
+                self.open_carriers,
+                portability,
+                self._clock.monotonic,
+                lambda name: self._room_at(name) >= 1,
+            ),
             self.carriers,
             self.feeds,
             self.epoch,
@@ -193,6 +201,9 @@ class Engine:
         for carrier in self.carriers.values():
             if carrier.recorder.moving:
                 carrier.recorder.move_away(True)
+
+    def _room_at(self, name: str) -> float:
+        return self.carriers[name].room()
 
     def _told(self, app: str, count: int) -> None:
         feed = self.feeds.get(app)

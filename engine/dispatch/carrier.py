@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final, Literal
 
 import anyio
@@ -63,6 +64,10 @@ GIVE_UP_LOOK_S: Final = 0.05
 LAST_ANSWERS_S: Final = 1.0
 """After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
 UNDECIDED_S: Final = 1.0
+MOVED_AHEAD_S: Final = 2.0
+"""Work of an ill carrier that another one may have in hand beside its own, in seconds of its rate."""
+MOVE_LOOK_S: Final = 0.2
+"""How often it is looked whether there is room for more of it."""
 HEALTH_GRAIN_S: Final = 0.02
 """What the judges say is looked at by time this often at most."""
 
@@ -169,6 +174,8 @@ class Carrier:
         self._clock = clock
         self._pace_bell = Bell()
         self._health_bell = Bell()
+        self._held_back_bell = Bell()
+        self.recorder.on_held_back = self._held_back_bell.ring
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
@@ -427,6 +434,20 @@ class Carrier:
             else:
                 await anyio.sleep(HEALTH_GRAIN_S)
 
+    async def _keep_moving(self) -> None:
+        """A task: what could not be moved away for want of room is asked again."""
+        while True:
+            await self._held_back_bell.wait()
+            await anyio.sleep(MOVE_LOOK_S)
+            self.recorder.bell.ring()
+
+    def room(self) -> float:
+        """Parts that would be sent within `MOVED_AHEAD_S` if they were moved here now."""
+        rate = self.health.pace.contract_rate
+        if not rate:
+            return inf
+        return MOVED_AHEAD_S * rate - self.outgoing.unsent() if self.taker.lanes_empty else 0.0
+
     def _goes_on(self, receipt: Receipt) -> bool:
         """Whether a message that failed so may be tried over another carrier."""
         kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
@@ -581,6 +602,7 @@ class Carrier:
             group.start_soon(self.slots.run)
             group.start_soon(self._look_after)
             group.start_soon(self._keep_health)
+            group.start_soon(self._keep_moving)
             task_status.started()
 
     async def _keep_pace(self) -> None:

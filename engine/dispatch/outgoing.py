@@ -101,6 +101,10 @@ class Outgoing:
         """Entries in hand that are not granted yet: the measure of whether to take another block."""
         return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
 
+    def unsent(self) -> int:
+        """Entries in hand that were not handed to a bind."""
+        return sum(len(run.entries) - run.next for lane in self.lanes.values() for run in lane)
+
     def unmoved(self) -> int:
         """Entries in hand that were not asked yet whether another carrier may take them."""
         return sum(

@@ -7,16 +7,19 @@ the text falls by that carrier's rules, and when it may first be sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from ...codecs import segment
 from ...codecs.errors import TextError
 from ..ledger.blocks import Entry, Extra
+from ..ledger.keys import LANES
 from ..messages import INVALID_WINDOW, NO_ROUTE, UNKNOWN_CARRIER, Refusal, Valid
 from . import hours
 from .portability import KnownPortability
 from .router import Router
+
+URGENT: Final = LANES[0]
 
 
 class Batchlet:
@@ -84,8 +87,10 @@ class Preparer:
         avoided: Set[str] = frozenset(),
         portability: KnownPortability | None = None,
         monotonic: Callable[[], float] = lambda: 0.0,
+        has_room: Callable[[str], bool] = lambda carrier: True,
     ) -> None:
-        """`avoided`: carriers that are not chosen while a route has another; read at every submission.
+        """`avoided`: carriers that are not chosen while a route has another that `has_room` (it would send
+        what it is given soon; urgent messages do not ask); read at every submission.
         `portability` may know better than a prefix whose a number is; its times are `monotonic`'s.
         """
         self._portability = portability
@@ -93,6 +98,7 @@ class Preparer:
         self._router = router
         self._carriers = carriers
         self._avoided = avoided
+        self._has_room = has_room
 
     def prepare(
         self, messages: list[Valid], places: list[int], now_ms: int
@@ -123,7 +129,9 @@ class Preparer:
                     continue
                 name = names[0]
                 if avoided and name in avoided:
-                    name = next((each for each in names if each not in avoided), name)
+                    other = next((each for each in names if each not in avoided), name)
+                    if valid.lane == URGENT or self._has_room(other):
+                        name = other
             else:
                 name = valid.carrier
                 if name not in carriers:

@@ -131,6 +131,11 @@ class Taker:
         self._turns += 1
         return slots[self._turns % len(slots)]
 
+    @property
+    def lanes_empty(self) -> bool:
+        """Nothing waits that is not in hand, as far as is known here."""
+        return self._lanes_empty
+
     def offers(self, slot: int) -> bool:
         """Whether a block is being taken, or taken over, in the name of this slot."""
         return slot in self._reading or slot in self._offered.values()
