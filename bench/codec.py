@@ -1,10 +1,10 @@
 """`todoke bench codec`: our codec beside smpplib (pure Python) and smpp34 (Rust), same work, same run.
 
 Every contestant of a line does the whole of that line's work on the same 200 messages, and what it makes is
-compared with ours octet by octet (or value by value) before anything is timed. Rounds go through the
-contestants in turn, so a noisy moment of the machine strikes all; a ratio is the median of the rounds'
-ratios, a time the best round. Times are the thread's share of a processor, so that other processes count only
-as far as they slow that down.
+compared with ours octet by octet (or value by value) before anything is timed. Rounds go through the lines
+and their contestants in turn, so a noisy moment of the machine strikes all; a ratio is the median of the
+rounds' ratios, a time the best round. Times are the thread's share of a processor, so that other processes
+count only as far as they slow that down.
 
 A line may have a limit of its own for our time. Lines called "complete" are of the paths that take everything
 (`pdu`, `receipt`), the others of those that a node takes for nearly all of its traffic (`fast`).
@@ -89,7 +89,7 @@ class Work(msgspec.Struct, frozen=True):
 def run_codec(rounds: int = 15) -> CodecFigures:
     """Measure everything once. Raises `MissingContestant`, and AssertionError when results differ."""
     works = [_submit(), _receipt(), _segment(), *_long(), *_complete(), *_alone()]
-    lines = [_measure(work, rounds) for work in works]
+    lines = _measure(works, rounds)
     versions = {"smpp34": SMPP34_VERSION, "smpplib": SMPPLIB_VERSION}
     return CodecFigures(platform.python_version(), rounds, versions, lines, all(line.ok for line in lines))
 
@@ -363,16 +363,24 @@ def _alone() -> list[Work]:
 # The measuring
 
 
-def _measure(work: Work, rounds: int) -> Line:
-    contestants = {"": work.ours, **work.theirs}
-    results = {name: run() for name, run in contestants.items()}
-    for name, result in results.items():
-        assert result == results[""], f"{work.name}: {name} does other work"
-    loops = {name: _loops(run) for name, run in contestants.items()}
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+def _measure(works: list[Work], rounds: int) -> list[Line]:
+    """All lines, round by round: a machine's speed changes within seconds, and each line gets its share of
+    the better ones."""
+    measured = [(work, {"": work.ours, **work.theirs}) for work in works]
+    for work, contestants in measured:
+        results = {name: run() for name, run in contestants.items()}
+        for name, result in results.items():
+            assert result == results[""], f"{work.name}: {name} does other work"
+    loops = [{name: _loops(run) for name, run in contestants.items()} for _, contestants in measured]
+    times: list[dict[str, list[float]]] = [{name: [] for name in contestants} for _, contestants in measured]
     for _ in range(rounds):
-        for name, run in contestants.items():
-            times[name].append(_time(run, loops[name]) / work.messages * 1e9)
+        for (work, contestants), many, taken in zip(measured, loops, times, strict=True):
+            for name, run in contestants.items():
+                taken[name].append(_time(run, many[name]) / work.messages * 1e9)
+    return [_line(work, taken) for work, taken in zip(works, times, strict=True)]
+
+
+def _line(work: Work, times: dict[str, list[float]]) -> Line:
     ratios = {
         name: statistics.median(theirs / ours for theirs, ours in zip(times[name], times[""], strict=True))
         for name in work.theirs

@@ -63,14 +63,12 @@ def split(buffer: bytes | bytearray, pdu_octets_max: int) -> tuple[list[Frame], 
     if end - at >= 4:
         (command_length,) = _first_word(data, at)
         if command_length < HEADER_OCTETS or command_length > pdu_octets_max:
-            raise FramingError(
-                ESME_RINVCMDLEN, 0, _why(data[at : at + 4], command_length, pdu_octets_max), frames
-            )
+            raise FramingError(ESME_RINVCMDLEN, 0, _why(data, at, command_length, pdu_octets_max), frames)
     return frames, at
 
 
-def _why(first: bytes, command_length: int, pdu_octets_max: int) -> str:
+def _why(data: bytes, at: int, command_length: int, pdu_octets_max: int) -> str:
     for banner, protocol in _BANNERS:
-        if first.startswith(banner):
+        if data.startswith(banner, at):
             return f"the peer speaks {protocol}, not SMPP"
     return f"command_length {command_length}: must be {HEADER_OCTETS} to {pdu_octets_max}"

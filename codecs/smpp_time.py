@@ -38,7 +38,10 @@ def absolute(when: datetime) -> bytes:
     """16 octets for an aware `when`, in UTC, years 2000 to 2099. Raises TextError."""
     if when.tzinfo is None:
         raise TextError("schedule_delivery_time", "unencodable", "a time without a zone")
-    utc = when.astimezone(UTC)
+    try:
+        utc = when.astimezone(UTC)
+    except OverflowError:  # the first or the last day there is
+        utc = when
     if not 2000 <= utc.year <= 2099:
         raise TextError("schedule_delivery_time", "unencodable", "the year must be 2000 to 2099")
     return utc.strftime("%y%m%d%H%M%S").encode() + b"%d00+" % (utc.microsecond // 100_000)
@@ -60,10 +63,17 @@ def parse(value: bytes) -> datetime | timedelta | None:
         return timedelta(days=days, hours=hour, minutes=minute, seconds=second)
     if quarters > 48:
         raise TextError("time", "unencodable", "nn must be 00 to 48 quarter-hours")
-    offset = timedelta(minutes=15 * quarters) * (1 if match[9] == b"+" else -1)
+    offset = timedelta(minutes=15 * quarters)
     try:
         return datetime(
-            2000 + year, month, day, hour, minute, second, tenth * 100_000, tzinfo=timezone(offset)
+            2000 + year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            tenth * 100_000,
+            tzinfo=timezone(offset if match[9] == b"+" else -offset),
         )
     except (ValueError, OverflowError):
         raise TextError("time", "unencodable", "no such date") from None

@@ -17,7 +17,7 @@ from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
 from .dispatch.prepare import Preparer
-from .dispatch.recorder import has_table
+from .dispatch.turn import has_table
 from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
@@ -188,7 +188,7 @@ class TodokeNode:
             raise
         if replies is None:
             return None
-        carrier.recorder.ended_elsewhere(standing.block_id, standing.index)
+        carrier.recorder.copies.ended_elsewhere(standing.block_id, standing.index)
         self._feeds[app].told(1)
         answer = standing.answer(message_id)
         return {**answer, "cancelled": True, "state": "cancelled", "final": True}

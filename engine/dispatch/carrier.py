@@ -25,6 +25,7 @@ from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
 from ..ledger import blocks
+from ..ledger.accept import make_block
 from ..ledger.durable import DurableStage
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import Store, StoreError
@@ -39,8 +40,10 @@ from .health import Health
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
-from .receipt_failure import is_destinations
+from .portability import LearnedPortability
+from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
 from .recorder import Elsewhere, Recorder
+from .retry import parse_classes
 from .slots import Slots
 from .taker import Taker
 
@@ -93,21 +96,24 @@ class Carrier:
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         app_for: Callable[[str], str],
+        portability: LearnedPortability | None = None,
+        alternatives: bool = False,
     ) -> None:
+        """`alternatives`: some route has other carriers beside this one."""
         self.config = config
+        self._epoch = epoch
+        self._mint = mint
+        self._elsewhere = elsewhere
+        self._other_keys = other_keys
+        self._alternatives = alternatives
         self._connect = connect
         self._rng = rng
         self.keys = CarrierKeys(config.name)
         self._store = store
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
-        self.health = Health(
-            clock.monotonic(),
-            window=config.window,
-            rate=config.rate,
-            response_timeout_s=config.response_timeout_s,
-            jitter=rng.random,
-        )
+        self.health = _health(config, clock.monotonic(), rng)
+        self._receipt_table = parse_receipt_table(config.receipt_errors)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
         self.outgoing.destinations = self.health.destinations
         self._stages = [
@@ -136,6 +142,7 @@ class Carrier:
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
             health=self.health,
+            portability=portability,
         )
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
@@ -155,21 +162,6 @@ class Carrier:
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
-        self.recorder.on_orphans = self.receipts.look_for
-        self.recorder.on_due = self.due.notice
-        self.receipts.on_due = self.due.notice
-        self.receipts.on_finals = self._on_finals
-        self.due.on_released = self.taker.queued
-        self.due.on_parked = self.receipts.look_for
-        self.due.on_settled = self.recorder.settled
-        self.due.applying = self.receipts.applying
-        self.slots.on_gained = self._gained
-        self.slots.on_lost = lambda numbers: self._fenced()
-        self.slots.on_give_up = self._give_up
-        self.slots.on_renewed = self._renewed
-        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
-        self.recorder.on_facts = self._late_facts
-        self.late.on_orphans = self.receipts.look_for
         self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
         """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
         self._lease_bell = Bell()
@@ -185,6 +177,28 @@ class Carrier:
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
         self._bound: set[str] = set()
+        self._join()
+
+    def _join(self) -> None:
+        """What each stage tells the others."""
+        if self.config.retry_failed and self._alternatives:
+            self.receipts.goes_on = self._goes_on
+            self.receipts.move_on = self._move_on
+        self.recorder.on_orphans = self.receipts.look_for
+        self.recorder.on_due = self.due.notice
+        self.receipts.on_due = self.due.notice
+        self.receipts.on_finals = self._on_finals
+        self.due.on_released = self.taker.queued
+        self.due.on_parked = self.receipts.look_for
+        self.due.on_settled = self.recorder.copies.settled
+        self.due.applying = self.receipts.applying
+        self.slots.on_gained = self._gained
+        self.slots.on_lost = lambda numbers: self._fenced()
+        self.slots.on_give_up = self._give_up
+        self.slots.on_renewed = self._renewed
+        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
+        self.recorder.on_facts = self._late_facts
+        self.late.on_orphans = self.receipts.look_for
 
     def _make_binds(self, number: int) -> None:
         """The binds of one slot; they run while it is held."""
@@ -367,14 +381,14 @@ class Carrier:
             outgoing.paused_until = max(outgoing.paused_until, pace.paused_until(now))
         is_open = health.is_open(now)
         tried = outgoing.probes is not None
-        outgoing.probes = health.breaker.probes(now)
+        outgoing.probes = health.probes(now)
         if is_open != self._was_open:
             self._was_open = is_open
             level = logging.WARNING if is_open else logging.INFO
             word = "is left alone for a while" if is_open else "is tried again"
             log.log(level, "%s: %s: %s", self.config.name, word, health.breaker.reason)
             self.on_open(is_open)
-            self.recorder.move_away(is_open)
+            self.recorder.move_away(is_open and self._alternatives)
             self.taker.bell.ring()
             self._health_bell.ring()
         elif tried != (outgoing.probes is not None):
@@ -391,8 +405,49 @@ class Carrier:
             else:
                 await anyio.sleep(HEALTH_GRAIN_S)
 
+    def _goes_on(self, receipt: Receipt) -> bool:
+        """Whether a message that failed so may be tried over another carrier."""
+        kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
+        return kind == "temporary"
+
+    def _move_on(
+        self, block: blocks.Block, index: int, entry: blocks.Entry
+    ) -> list[tuple[Any, ...]] | None:
+        """The commands by which a message that was not delivered goes to the next carrier of its route."""
+        now_ms = int(self._clock.wall() * 1000)
+        extra = entry.extra or blocks.Extra()
+        accepted_ms = extra.accepted_ms or block.accepted_ms
+        if now_ms - accepted_ms > self.config.retry_horizon_s * 1000:
+            return None
+        if entry.expires_ms and entry.expires_ms <= now_ms:
+            return None
+        tried = [*(extra.carriers or []), self.config.name]
+        other = self._elsewhere(entry, block.app, tried)
+        if other is None:
+            return None
+        name, moved = other
+        mid = blocks.message_id(self.config.name, block.block_id, index, entry)
+        moved.extra = msgspec.structs.replace(
+            extra, message_id=mid, attempts=0, pending=None, carriers=tried, first_ms=0, accepted_ms=accepted_ms
+        )
+        new = blocks.Block(
+            blocks.FORMAT, self._mint(), block.lane, block.app, block.campaign, now_ms, [moved]
+        )
+        place = f"{name}.{new.block_id}.0"
+        fact = [(index, blocks.MOVED, 0, place)]
+        record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=fact))
+        commands = make_block(self._other_keys(name), new, 0, self._epoch)
+        commands.append(("RPUSHX", self.keys.journal(block.block_id), record))
+        if extra.message_id:
+            carrier, first_block, first_index = blocks.split_message_id(extra.message_id)
+            known = [(first_index, blocks.MOVED, 0, place)]
+            record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=known))
+            commands.append(("RPUSHX", CarrierKeys(carrier).journal(first_block), record))
+        return commands
+
     def _on_finals(self, delivered: int, failed: list[Receipt]) -> None:
-        carriers = sum(not is_destinations(each.err, each.network_error) for each in failed)
+        table = self._receipt_table
+        carriers = sum(not is_destinations(each.err, each.network_error, table) for each in failed)
         self.health.receipts(delivered, carriers, self._clock.monotonic())
         self._heed(self._clock.monotonic())
 
@@ -542,6 +597,18 @@ class Carrier:
     def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
         """A block of this carrier was accepted in this process."""
         self.taker.made(block, payloads)
+
+
+def _health(config: CarrierConfig, now: float, rng: random.Random) -> Health:
+    return Health(
+        now,
+        window=config.window,
+        rate=config.rate,
+        response_timeout_s=config.response_timeout_s,
+        jitter=rng.random,
+        classes=parse_classes(config.status_classes),
+        breaks=config.breaker,
+    )
 
 
 def session_config(

@@ -6,7 +6,7 @@ the text falls by that carrier's rules, and when it may first be sent.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import NamedTuple
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from ...codecs.errors import TextError
 from ..ledger.blocks import Entry, Extra
 from ..messages import INVALID_WINDOW, NO_ROUTE, UNKNOWN_CARRIER, Refusal, Valid
 from . import hours
+from .portability import KnownPortability
 from .router import Router
 
 
@@ -75,9 +76,18 @@ class Preparer:
     """Routes and measures messages for the carriers of one node."""
 
     def __init__(
-        self, router: Router, carriers: dict[str, CarrierRules], avoided: Set[str] = frozenset()
+        self,
+        router: Router,
+        carriers: dict[str, CarrierRules],
+        avoided: Set[str] = frozenset(),
+        portability: KnownPortability | None = None,
+        monotonic: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`avoided`: carriers that are not chosen while a route has another; read at every submission."""
+        """`avoided`: carriers that are not chosen while a route has another; read at every submission.
+        `portability` may know better than a prefix whose a number is; its times are `monotonic`'s.
+        """
+        self._portability = portability
+        self._monotonic = monotonic
         self._router = router
         self._carriers = carriers
         self._avoided = avoided
@@ -90,6 +100,13 @@ class Preparer:
         refused: list[Refusal] = []
         choose, carriers, single = self._router.choose, self._carriers, segment.single
         avoided = self._avoided
+        portability = self._portability
+        if portability is not None and portability:
+            numbers, now = portability, self._monotonic()
+
+            def choose(to: str) -> tuple[str, ...]:
+                return self._router.choose_ported(to, numbers, now)
+
         last: Batchlet | None = None
         for valid, place in zip(messages, places, strict=True):
             to = valid.to

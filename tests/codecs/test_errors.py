@@ -14,17 +14,19 @@ def test_all_are_codec_errors_and_none_is_another():
 
 
 def test_what_they_carry():
-    framing = FramingError(c.ESME_RINVCMDLEN, 0, "why")
-    assert (framing.command_status, framing.sequence_number, framing.detail, framing.frames) == (
-        2,
-        0,
-        "why",
-        [],
-    )
+    frame = (c.ENQUIRE_LINK, 0, 1, b"x")
+    framing = FramingError(c.ESME_RINVCMDLEN, 5, "why", (frame,))
+    assert str(framing) == "ESME_RINVCMDLEN: why"
+    assert (framing.command_status, framing.sequence_number, framing.detail) == (2, 5, "why")
+    assert framing.frames == [frame]
+    assert FramingError(c.ESME_RINVCMDLEN, 0, "why").frames == []
     broken = PduError("submit_sm", "source_addr", "at most 20 octets", c.ESME_RINVSRCADR, 7)
     assert str(broken) == "submit_sm: source_addr: at most 20 octets (ESME_RINVSRCADR)"
-    assert (broken.command_status, broken.sequence_number, broken.limit) == (10, 7, "at most 20 octets")
+    assert (broken.pdu, broken.field, broken.limit) == ("submit_sm", "source_addr", "at most 20 octets")
+    assert (broken.command_status, broken.sequence_number) == (10, 7)
+    assert PduError("submit_sm", "tlvs", "at most 64", c.ESME_RINVTLVSTREAM).sequence_number == 0
     text = TextError("text", "too_long", "more than 10 parts")
+    assert str(text) == "text: too_long: more than 10 parts"
     assert (text.field, text.code, text.detail) == ("text", "too_long", "more than 10 parts")
 
 

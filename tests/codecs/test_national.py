@@ -223,6 +223,7 @@ def test_no_pair_takes_fewer_septets_or_as_many_with_a_shorter_header(text: str,
     # Whether a text needs no table at all is not asked of the search.
     possible.pop((0, 0), None)
     assert bool(found) == (bool(possible) and bool(languages))
+    assert len({locking for locking, _, _ in found}) == len(found)
     for locking, single, septets in found:
         assert national.encode(text, locking, single) == septets
         assert not (locking and single) or (locking, 0) not in possible, "a single shift table for nothing"

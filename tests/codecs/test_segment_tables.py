@@ -127,6 +127,7 @@ def test_no_room_beside_a_header():
         ("aş" * 40, Rules(languages=(1,)), ("gsm7", 1, 0, 1)),
         ("á" * 75, Rules(languages=(2, 3)), ("gsm7", 3, 0, 1)),
         ("á" * 75, Rules(languages=(2,)), ("gsm7", 0, 2, 1)),
+        ("€" * 20 + "૦" * 20 + "a" * 40, Rules(languages=(1, 5)), ("gsm7", 1, 5, 1)),
         # Only as good as GSM 7-bit is not good enough; sparing escapes may be.
         ("a" * 161, TURKISH, ("gsm7", 0, 0, 2)),
         ("€" * 80, TURKISH, ("gsm7", 0, 0, 1)),
@@ -311,6 +312,13 @@ def test_a_cluster_longer_than_a_part_is_torn_and_nothing_else():
     assert "".join(cut.texts) == text
     assert cut.units[0] == 149
     assert all(not one.startswith("\u093e") for one in cut.texts[2:])
+
+
+def test_a_cluster_is_too_long_by_its_units_not_by_its_characters():
+    text = "क" * 100 + "ॠ" + "\u0951" * 80 + "क" * 50
+    cut = segment(text, Rules(languages=(6,)))
+    assert "".join(cut.texts) == text
+    assert cut.units[0] in (145, 146), "torn, since it fits no part"
 
 
 @pytest.mark.parametrize("before", range(140, 150))

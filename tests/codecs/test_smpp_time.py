@@ -61,15 +61,70 @@ def test_absolute():
     assert smpp_time.absolute(when) == b"261121103005300+"
     assert smpp_time.parse(b"261121193005336+") == when
     assert smpp_time.parse(b"261121053005320-") == when
+
+
+@pytest.mark.parametrize(
+    ("microsecond", "tenth"), [(0, b"0"), (99_999, b"0"), (100_000, b"1"), (199_999, b"1"), (999_999, b"9")]
+)
+def test_tenths_of_a_second_are_begun_ones(microsecond: int, tenth: bytes):
+    assert (
+        smpp_time.absolute(datetime(2026, 1, 1, 0, 0, 0, microsecond, UTC))
+        == b"260101000000" + tenth + b"00+"
+    )
+
+
+EAST = timezone(timedelta(hours=9))
+WEST = timezone(-timedelta(hours=12))
+
+
+@pytest.mark.parametrize(
+    ("when", "value"),
+    [
+        (datetime(2000, 1, 1, tzinfo=UTC), b"000101000000000+"),
+        (datetime(2000, 1, 1, 9, tzinfo=EAST), b"000101000000000+"),
+        (datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC), b"991231235959000+"),
+        (datetime(2100, 1, 1, 8, tzinfo=EAST), b"991231230000000+"),
+    ],
+)
+def test_the_first_and_the_last_absolute_time(when: datetime, value: bytes):
+    assert smpp_time.absolute(when) == value
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        datetime(2026, 1, 1),
+        datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(2000, 1, 1, 8, tzinfo=EAST),
+        datetime(2100, 1, 1, tzinfo=UTC),
+        datetime(2100, 1, 1, 9, tzinfo=EAST),
+        datetime(1, 1, 1, tzinfo=EAST),
+        datetime(9999, 12, 31, 23, tzinfo=WEST),
+    ],
+)
+def test_absolute_refuses(when: datetime):
     with pytest.raises(TextError):
-        smpp_time.absolute(datetime(2026, 1, 1))
-    with pytest.raises(TextError):
-        smpp_time.absolute(datetime(1999, 1, 1, tzinfo=UTC))
+        smpp_time.absolute(when)
+
+
+@pytest.mark.parametrize(("value", "hours"), [(b"261121120000048+", 12), (b"261121120000048-", -12)])
+def test_the_farthest_zone(value: bytes, hours: int):
+    assert smpp_time.parse(value) == datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=hours)))
 
 
 @pytest.mark.parametrize(
     "value",
-    [b"x", b"26112119300533", b"261321193005336+", b"261121193005349+", b"261121193005336Z", b"\xff" * 16],
+    [
+        b"x",
+        b"26112119300533",
+        b"261321193005336+",
+        b"261121193005349+",
+        b"261121193005336Z",
+        b"\xff" * 16,
+        b"261121193005336+x",
+        b"x261121193005336+",
+        b"261121193005349-",
+    ],
 )
 def test_what_is_no_time(value: bytes):
     with pytest.raises(TextError):
@@ -95,6 +150,10 @@ def test_any_octets_are_a_time_or_a_typed_error(value: bytes):
         ("020610233429000R", None),
         ("", None),
         ("never", None),
+        ("123", None),
+        ("2611211000592026", None),
+        ("2611 11000", None),
+        ("261121100٠", None),
         ("²²²²²²²²²²", None),
     ],
 )

@@ -93,25 +93,38 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(constant)
 
 
-def replace_code(mutant: Mutant, filename: str) -> None:
-    """Give every function made from the mutated one its new code."""
+def functions_of(filename: str) -> list[FunctionType]:
+    """Every function that there is of a file."""
+    found = [function for function in gc.get_objects() if isinstance(function, FunctionType)]
+    return [function for function in found if function.__code__.co_filename == filename]
+
+
+def new_codes(
+    mutant: Mutant, filename: str, functions: list[FunctionType]
+) -> list[tuple[FunctionType, CodeType]] | None:
+    """What to give to every function made from the mutated one; None if that cannot be done (a function that
+    is not there, or a code with other variables of the functions around it).
+    """
     assert mutant.function is not None
     name, first = mutant.function
     new: dict[tuple[str, int], CodeType] = {}
-    for outer in codes(compile(mutant.tree, filename, "exec")):
+    for outer in codes(compile(mutant.tree(whole=False), filename, "exec")):
         if outer.co_name == name and outer.co_firstlineno == first:
             new |= {(code.co_qualname, code.co_firstlineno): code for code in codes(outer)}
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__code__.co_filename == filename:
-            code = new.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
-            if code is not None and len(code.co_freevars) == len(function.__code__.co_freevars):
-                function.__code__ = code
+    found: list[tuple[FunctionType, CodeType]] = []
+    for function in functions:
+        code = new.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
+        if code is not None:
+            if code.co_freevars != function.__code__.co_freevars:
+                return None
+            found.append((function, code))
+    return found or None
 
 
 def is_private_table(mutant: Mutant) -> bool:
     """An assignment to a name that nobody but the module itself has taken hold of."""
-    statement = mutant.tree.body[mutant.statement]
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+    statement = mutant.module.body[mutant.statement]
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or isinstance(mutant.new, ast.Pass):
         return False
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     return all(isinstance(target, ast.Name) and target.id.startswith("_") for target in targets)
@@ -119,7 +132,7 @@ def is_private_table(mutant: Mutant) -> bool:
 
 def assign_again(mutant: Mutant, module: ModuleType) -> None:
     """Carry out the mutated assignment and those behind it, which may have used its name."""
-    rest = mutant.tree.body[mutant.statement :]
+    rest = mutant.tree().body[mutant.statement :]
     again = ast.Module([one for one in rest if isinstance(one, ast.Assign | ast.AnnAssign)], [])
     exec(compile(again, module.__file__ or "", "exec"), vars(module))
 
@@ -149,7 +162,7 @@ class Finder:
 
 def afresh(module: str, filename: str, mutant: Mutant, tests: list[str]) -> int:
     """Import and collect with the mutant in place; the status tells whether a test failed."""
-    sys.meta_path.insert(0, Finder(module, filename, mutant.tree))
+    sys.meta_path.insert(0, Finder(module, filename, mutant.tree()))
     return SURVIVED if pytest.main([*PYTEST, *tests], plugins=[Quick()]) == 0 else NOTICED
 
 
@@ -200,20 +213,24 @@ class Loop(Quick):
                 os._exit(STARTED_WRONG)
         order = sorted(range(len(items)), key=lambda index: seconds[index])
         kills = [0] * len(items)
+        gc.collect()
+        functions = functions_of(self.run.filename)
+        gc.freeze()  # what is here now is not looked at again in each fork
         for number, mutant in enumerate(self.run.mutants):
             function = mutant.function
-            if function is None and not is_private_table(mutant):
+            new = new_codes(mutant, self.run.filename, functions) if function else []
+            if new is None or (function is None and not is_private_table(mutant)):
                 self.run.tell(number, "again")
                 continue
             through = [index for index in order if function is None or function in covered[index]]
             through.sort(key=lambda index: -kills[index])
             limit = max(SECONDS_MIN, SLOWNESS_MAX * sum(seconds[index] for index in through))
 
-            def work(mutant: Mutant = mutant, through: list[int] = through) -> int:
+            def work(mutant: Mutant = mutant, through: list[int] = through, new: Any = new) -> int:
                 if mutant.function is None:
                     assign_again(mutant, sys.modules[self.run.name])
-                else:
-                    replace_code(mutant, self.run.filename)
+                for one, code in new:
+                    one.__code__ = code
                 for index in through:
                     if run_items(session, [items[index]]):
                         return FIRST_TEST + min(index, 200)

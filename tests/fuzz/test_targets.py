@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import runpy
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke_fuzz.known import KNOWN, Known
+from todoke_fuzz.mutations import mutants
 from todoke_fuzz.mutator import mutate_pdu
 from todoke_fuzz.seeds import PDUS, SEEDS
 from todoke_fuzz.strategies import inputs, plain
@@ -86,3 +88,52 @@ def test_names_are_checked_and_listed():
     wrong = run("nothing")
     assert wrong.returncode == 2
     assert "framing" in wrong.stderr
+
+
+# --- mutants ----------------------------------------------------------------------------------------------
+
+MODULE = '''
+"""Docstring."""
+from __future__ import annotations
+import re
+LIMIT = 3
+_word = re.compile("[^a]{0,5}+b?").match
+
+
+def inside(value: int = 1) -> str | None:
+    """Docstring."""
+    if value < LIMIT and not value == 0:
+        raise ValueError(f"below {LIMIT}")
+    value += 1
+    return "x"[1:]
+'''
+
+
+def test_a_module_and_its_mutants():
+    found = list(mutants(MODULE))
+    shown = {(mutant.kind, mutant.before, mutant.after) for mutant in found}
+    assert ("comparison", "value < LIMIT", "value <= LIMIT") in shown
+    assert ("operand left out", "value < LIMIT and (not value == 0)", "value < LIMIT") in shown
+    assert ("operator left out", "not value == 0", "value == 0") in shown
+    assert ("left out", "raise ValueError(f'below {LIMIT}')", "pass") in shown
+    assert ("arithmetic", "value += 1", "value -= 1") in shown
+    assert ("return", "return 'x'[1:]", "return None") in shown
+    assert ("slice", "1:", ":") in shown
+    assert ("constant", "3", "4") in shown
+    assert ("pattern", "re.compile('[^a]{0,5}+b?')", "re.compile('[a]{0,5}+b?')") in shown
+    assert ("pattern", "re.compile('[^a]{0,5}+b?')", "re.compile('[^a]{0,6}+b?')") in shown
+    assert not any(
+        "Docstring" in before or "below" in before for kind, before, _ in shown if kind == "constant"
+    )
+    assert {mutant.function for mutant in found if mutant.line >= 11} == {("inside", 9)}
+    assert {mutant.function for mutant in found if mutant.line <= 9} == {None}
+    assert any(mutant.before == "'below '" for mutant in mutants(MODULE, texts=True))
+
+
+def test_a_mutant_is_one_change_to_the_module_and_leaves_the_next_alone():
+    source = ast.unparse(ast.parse(MODULE))
+    found = list(mutants(MODULE))
+    assert len({ast.unparse(mutant.tree()) for mutant in found}) == len(found)
+    for mutant in found:
+        assert ast.unparse(mutant.tree()) != source
+        assert ast.unparse(mutant.tree(whole=False)) in ast.unparse(mutant.tree())

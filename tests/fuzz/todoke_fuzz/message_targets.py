@@ -138,7 +138,7 @@ def check_inbound(decoded: pdu.DeliverSm | pdu.DataSm, read: inbound.Inbound) ->
 PARTS_MAX = 30
 
 
-def _part(octets: Octets) -> inbound.Inbound:
+def _part(octets: Octets, packed: bool) -> inbound.Inbound:
     choice = octets.octet()
     total = 1 + choice % 4
     number = 1 + (choice >> 2) % total
@@ -154,7 +154,7 @@ def _part(octets: Octets) -> inbound.Inbound:
     )
     if kind & 0x80:
         message.esm_class = 0
-    return inbound.read(message, packed=bool(kind & 0x40))
+    return inbound.read(message, packed=packed)
 
 
 def parts(data: bytes) -> None:
@@ -164,6 +164,7 @@ def parts(data: bytes) -> None:
     octets = Octets(data)
     limits = reassembly.Limits(ttl_s=10.0, repeat_s=5.0, told_max=4, series_per_sender_max=2, series_max=3,
                                octets_max=1 + 1_200 * (1 + octets.octet() % 6))  # fmt: skip
+    packed = bool(octets.octet() & 1)
     assembler = reassembly.Assembler(limits)
     added: list[inbound.Inbound] = []
     told: list[reassembly.Whole] = []
@@ -174,7 +175,7 @@ def parts(data: bytes) -> None:
             now += action / 3
             found = assembler.expire(now)
         else:
-            part = added[action % len(added)] if action >= 0xE0 and added else _part(octets)
+            part = added[action % len(added)] if action >= 0xE0 and added else _part(octets, packed)
             twin = _twin(limits, assembler)
             found = assembler.add(part, now)
             assert twin.add(part, now) == found

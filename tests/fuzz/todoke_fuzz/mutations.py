@@ -12,19 +12,37 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+Path = tuple[tuple[str, int | None], ...]
+"""The way down from a module to a node: names of fields, and places in those that are lists."""
+
 
 class Mutant(NamedTuple):
-    """A module's `tree` with one change. `function` is the outermost function around it (name, first line),
-    None if the change acts when the module is imported; `statement` is its place in the module's body.
+    """A module with one change: `new` at `path`. `function` is the outermost function around it
+    (name, first line), None if the change acts when the module is imported.
     """
 
     line: int
     kind: str
     before: str
     after: str
-    tree: ast.Module
+    module: ast.Module
+    path: Path
+    new: ast.AST
     function: tuple[str, int] | None
-    statement: int
+
+    @property
+    def statement(self) -> int:
+        """Its place in the module's body."""
+        return self.path[0][1] or 0
+
+    def tree(self, *, whole: bool = True) -> ast.Module:
+        """The changed module; or only the changed one of its statements."""
+        changed = copy.deepcopy(self.module) if whole else self._piece()
+        _put(changed, self.path if whole else (("body", 0), *self.path[1:]), self.new)
+        return ast.fix_missing_locations(changed)
+
+    def _piece(self) -> ast.Module:
+        return ast.Module([copy.deepcopy(self.module.body[self.statement])], [])
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.kind}: {self.before}  ->  {self.after}"
@@ -91,21 +109,10 @@ def mutants(source: str, *, texts: bool = False) -> Iterator[Mutant]:
         if id(node) in skipped:
             continue
         for kind, new in _changes(node):
-            changed = copy.deepcopy(tree)
-            _put(changed, path, ast.copy_location(new, node) if isinstance(new, ast.expr | ast.stmt) else new)
-            ast.fix_missing_locations(changed)
-            yield Mutant(
-                getattr(node, "lineno", 0),
-                kind,
-                _shown(node),
-                _shown(new),
-                changed,
-                function,
-                path[0][1] or 0,
-            )
-
-
-Path = tuple[tuple[str, int | None], ...]
+            if isinstance(new, ast.expr | ast.stmt):
+                ast.copy_location(new, node)
+            line = getattr(node, "lineno", 0)
+            yield Mutant(line, kind, _shown(node), _shown(new), tree, path, new, function)
 
 
 def _places(

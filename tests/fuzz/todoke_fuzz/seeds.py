@@ -249,9 +249,9 @@ _RULES = (
     b"\0\0\3\0\0\0\1\2\0\0",
 )
 _PARTS = [
-    b"\5" + bytes((0x40, 0x01, 0x18)) + b"ab" + bytes((0x40, 0x05, 0x18)) + b"cd",
-    b"\0" + bytes((0x40, 0x02, 0x28)) + b"abc" + b"\x1f\x1f" + bytes((0x41, 0x06, 0x2A)) + b"\xd8\x3d\0",
-    b"\2" + bytes((0x40, 0x03, 0x58)) + b"packed" + b"\xe0\xe1\x0f\xe0",
+    b"\5\0" + bytes((0x40, 0x01, 0x18)) + b"ab" + bytes((0x40, 0x05, 0x18)) + b"cd",
+    b"\0\0" + bytes((0x40, 0x02, 0x28)) + b"abc" + b"\x1f\x1f" + bytes((0x41, 0x06, 0x2A)) + b"\xd8\x3d\0",
+    b"\2\1" + bytes((0x40, 0x03, 0x58)) + b"packed" + b"\xe0\xe1\x0f\xe0",
 ]
 _TIMES = [
     b"",
