@@ -165,8 +165,7 @@ class Feed:
                 ]
             )
         except OutcomeUnknown:
-            (acked,) = await self._acking.read([("GET", self._keys.acked)])
-            if acked is None or acked.decode() != where:
+            if not await self._stands(where):
                 raise
         self._acked = where
         self.unacknowledged -= number
@@ -174,6 +173,19 @@ class Feed:
             if (entry_key(known), events - 1) > _order(where):
                 break
             del self._counts[known]
+
+    async def _stands(self, where: str) -> bool:
+        """Whether the acknowledgement whose answer was lost was written; asked until the store says it.
+
+        Written again, it would count the same events a second time.
+        """
+        while True:
+            try:
+                (acked,) = await self._acking.read([("GET", self._keys.acked)])
+            except StoreError:
+                await anyio.sleep(ACK_PAUSE_S)
+            else:
+                return acked is not None and acked.decode() == where
 
     async def _newly_acked(self, new: Order) -> int:
         """How many events this acknowledgement covers beyond the one before."""

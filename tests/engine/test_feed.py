@@ -289,6 +289,10 @@ def test_whatever_is_read_acknowledged_cut_or_restarted_the_count_is_what_is_lef
                     for _ in range(rng.randrange(4)):
                         await trio.lowlevel.checkpoint()
                     desk.store.cut()
+                    if rng.random() < 0.5:
+                        desk.store.down()
+                        await trio.sleep(1)
+                        desk.store.up()
                 await trio.sleep(2)
             elif what < 0.9:
                 desk.store.cut()
