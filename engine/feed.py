@@ -11,7 +11,7 @@ from .bell import Bell
 from .intake.errors import BadCursor, NodeUnavailable
 from .ledger.events import Told, as_events, entry_events, entry_key, split_cursor
 from .ledger.keys import AppKeys
-from .ledger.port import OutcomeUnknown, Stage, Store, StoreError
+from .ledger.port import Stage, Store, StoreError
 from .messages import StoredEvent
 
 log = logging.getLogger("todoke.feed")
@@ -45,6 +45,8 @@ class Feed:
         self._ack_bell = Bell()
         self._wanted: str | None = None
         self._acked: str | None = None
+        self._in_doubt = ("", 0)
+        """The last acknowledgement sent to the store, and how many events it covers: its answer may be lost."""
         self._counts: dict[str, int] = {}
         """Entries handed out and not acknowledged in whole -> how many events each has; in order, and
         complete from `_handed_from` to `_handed_to`.
@@ -155,7 +157,7 @@ class Feed:
         """Write down acknowledgements, the newest at a time, until cancelled."""
         while True:
             await self._ack_bell.wait()
-            while self._wanted is not None and self._wanted != self._acked:
+            while self._wanted is not None and self._wanted_order() > self._acked_order():
                 try:
                     await self._write_ack(self._wanted)
                 except StoreError as error:
@@ -163,23 +165,38 @@ class Feed:
                     await anyio.sleep(ACK_PAUSE_S)
 
     async def _write_ack(self, where: str) -> None:
+        """One attempt, from where the store says the app is: another process, or a write of ours whose answer
+        was lost, may have come further. What is acknowledged already is not counted again.
+        """
+        keys = self._keys
+        (stored,) = await self._acking.read([("GET", keys.acked)], (keys.acked,))
+        there = stored.decode() if stored is not None else None
+        if there is not None and _order(there) > self._acked_order():
+            mine, number = self._in_doubt
+            self._advance(there, number if mine == there else await self._newly_acked(_order(there)))
+        if _order(where) <= self._acked_order():
+            await self._acking.unwatch()
+            return
         entry_id, position, count = split_cursor(where)
         number = await self._newly_acked(_order(where))
+        self._in_doubt = (where, number)
         milliseconds, sequence = entry_key(entry_id)
         keep_from = f"{milliseconds}-{sequence + 1}" if position + 1 >= count else entry_id
-        try:
-            await self._acking.commit(
-                [
-                    ("XTRIM", self._keys.events, "MINID", keep_from),
-                    ("SET", self._keys.acked, where),
-                    ("INCRBY", self._keys.events_n, -number),
-                ]
-            )
-        except OutcomeUnknown:
-            (acked,) = await self._acking.read([("GET", self._keys.acked)])
-            if acked is None or acked.decode() != where:
-                raise
+        done = await self._acking.commit(
+            [
+                ("XTRIM", keys.events, "MINID", keep_from),
+                ("SET", keys.acked, where),
+                ("INCRBY", keys.events_n, -number),
+            ]
+        )
+        if done is not None:
+            self._advance(where, number)
+
+    def _advance(self, where: str, number: int) -> None:
+        """The app is there now, so many events further."""
         self._acked = where
+        if self._wanted is not None and _order(self._wanted) < _order(where):
+            self._wanted = where
         self.unacknowledged -= number
         for known, events in list(self._counts.items()):
             if (entry_key(known), events - 1) > _order(where):
@@ -207,7 +224,7 @@ class Feed:
         counts: dict[str, int] = {}
         start, end = "{}-{}".format(*first), "{}-{}".format(*last)
         while True:
-            (entries,) = await self._acking.read(
+            (entries,) = await self._reading.read(
                 [("XRANGE", self._keys.events, start, end, "COUNT", COUNTED_AT_ONCE_MAX)]
             )
             for raw_id, fields in entries:

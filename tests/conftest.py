@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from todoke_tests_site import Site
 
 SHARED = {
     "todoke_tests_pdus": "codecs/pdus.py",
     "todoke_tests_capture": "peers/capture.py",
     "todoke_tests_tshark_fields": "peers/tshark_fields.py",
+    "todoke_tests_site": "lab/site.py",
+    "todoke_tests_proxy": "lab/proxy.py",
+    "todoke_tests_lab": "lab/lab.py",
 }
 
 
@@ -26,3 +38,23 @@ def _load(name: str, path: str) -> None:
 sys.path.append(str(Path(__file__).parent / "fuzz"))  # todoke_fuzz: the targets of the fuzzer
 for _name, _path in SHARED.items():
     _load(_name, _path)
+
+
+@pytest.fixture
+def site() -> Generator[Site, None, None]:
+    """A directory for whole processes; they end with the test."""
+    from todoke_tests_site import Site
+
+    with tempfile.TemporaryDirectory(prefix="t-") as directory:
+        site = Site(Path(directory))
+        try:
+            yield site
+        finally:
+            site.end()
+
+
+@pytest.fixture
+def cleanup() -> Generator[ExitStack, None, None]:
+    """What else is to be undone at the end of the test."""
+    with ExitStack() as stack:
+        yield stack

@@ -839,6 +839,8 @@ class Recorder:
                 run.skip.add(index)
                 run.open -= 1
         if run.open < before:
+            # Of what was just granted nothing may be left to send, and then no answer asks for more.
+            self._grants_wanted = True
             self._if_ended(run)
 
     def _if_ended(self, run: Run) -> None:

@@ -302,16 +302,19 @@ class Taker:
         """
         now, lives = self._clock.monotonic(), self._lives
         unread: list[tuple[bytes, str, bytes]] = []
+        made_here: set[str] = set()
         for stream_id, block_id, lane in found:
             if block_id is None or block_id in self._outgoing.runs or block_id in self._offered:
                 continue
             recent = self._recent.pop(block_id, None)
-            if recent is not None:
+            if recent is not None and first:
                 run = Run(self._keys, recent[0], stream_id, slot, now)
                 run.payloads = recent[1]
                 self._add(run)
-            else:
-                unread.append((stream_id, block_id, lane))
+                continue
+            unread.append((stream_id, block_id, lane))
+            if recent is not None:
+                made_here.add(block_id)
         if unread:
             commands: list[tuple[Any, ...]] = []
             for _, block_id, _ in unread:
@@ -332,7 +335,7 @@ class Taker:
                     continue
                 run = Run(self._keys, blocks.decode_block(body), stream_id, slot, now)
                 progress = blocks.fold(records)
-                if first:
+                if first or (block_id in made_here and _granted_by_one(records)):
                     progress.grant = 0
                 self._recorder.adopt(run, progress)
                 self._add(run)
@@ -348,6 +351,13 @@ class Taker:
     def _add(self, run: Run) -> None:
         run.has_long = any(entry is not None and entry.parts > 1 for entry in run.entries)
         self._outgoing.add(run)
+
+
+def _granted_by_one(records: list[bytes]) -> bool:
+    """Whether only the process that made the block has granted anything in this journal: of a block it never
+    had in hand, in the hope of taking it at once.
+    """
+    return len({record.epoch for record in map(blocks.decode_record, records) if record.grant >= 0}) <= 1
 
 
 def _parts_of(block: blocks.Block) -> int:

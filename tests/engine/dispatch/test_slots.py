@@ -173,6 +173,58 @@ def test_the_work_of_a_killed_process_goes_on(one_machine: bool, within_s: float
     play(tale, one_machine=one_machine)
 
 
+def test_a_process_takes_over_what_it_had_accepted_itself() -> None:
+    """It knows these blocks, and still has to read what the other did with them."""
+    texts = [f"{number:02}" for number in range(20)]
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        await second.open()
+        other = second.bind(window=8)
+        await second.accept(*texts)
+        await first.later(1)
+        for number in range(10):
+            mine.answer(f"A{number}")
+            await first.later(0.1)
+        assert sent(mine) == texts[:12]
+        await first.kill()
+        await second.later(LEASE_S)
+        assert "10" not in sent(other), "it may have been taken: it is held"
+        for number in range(20):
+            if other.waiting:
+                other.answer(f"B{number}")
+            await second.later(5)
+        assert set(sent(mine, other)) == set(texts)
+        assert {text for text in texts if sent(mine, other).count(text) > 1} == {"10", "11"}
+
+    play(tale, one_machine=True)
+
+
+def test_a_clean_stop_hands_over_what_the_other_had_accepted() -> None:
+    """All of the first grant was sent by the one before: the second must follow."""
+    texts = [f"{number:02}" for number in range(30)]
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=2)
+        await second.open()
+        other = second.bind(window=2)
+        await second.accept(*texts)
+        await first.later(1)
+        for number in range(20):
+            mine.answer(f"A{number}")
+            await first.later(0.1)
+        mine.answer("A20")
+        mine.answer("A21")
+        await first.drain()
+        for number in range(30):
+            await second.later(5)
+            if other.waiting:
+                other.answer(f"B{number}")
+        assert sent(mine, other) == texts
+
+    play(tale, one_machine=True)
+
+
 def test_a_process_cut_off_stops_in_time_and_its_late_answers_count() -> None:
     """Cut off from the store it may not send past its lease; what it heard meanwhile is true all the same."""
 

@@ -1,0 +1,299 @@
+"""What the fault lab is made of: a store of its own, doors and lines through proxies, nodes that share both, and
+the audit every test ends with."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+from todoke.bench.audit import Audit, Auditor, summary
+from todoke.bench.audit_files import Accepted
+from todoke.bench.smsc_log import LogEvent, read_log
+from todoke.engine.ledger.embedded import EmbeddedServerError, bundled_binary
+from todoke_tests_proxy import RedisDoor, SmppLine
+from todoke_tests_site import Reports, Sender, Site, carrier, kill, number_of, until
+
+START_S_MAX = 15.0
+WINDOW = 20
+MESSAGES = 400
+LEASE_S = 3.2
+HISTORY_S = 1.0
+IN_FLIGHT = {"response_delay_s": 0.04}
+"""An SMSC at which a window stays full: 500 parts a second."""
+
+MAY_STAY = re.compile(
+    r"\{todoke\}:epoch|\{c:\w+\}:(slot:\d+|lease:\d+|alive:\d+|members|turns|rx:version|queued:\w+|q:\w+)"
+    r"|\{a:\w+\}:(events|events:n|events:acked|ref:\d+|ref:version)"
+)
+"""What a ledger without a message holds."""
+COUNTERS = re.compile(r".*:(queued:\w+|events:n)")
+
+
+def binary_of(kind: str) -> str | None:
+    """The server's program; None where it is not installed."""
+    if kind == "redis":
+        return shutil.which("redis-server")
+    with suppress(EmbeddedServerError):
+        return str(bundled_binary())
+    return None
+
+
+class Server:
+    """A durable store on a Unix socket, to be killed, frozen, restricted and started again."""
+
+    def __init__(self, binary: str, directory: Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.socket = directory / "s"
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=10)
+
+    def start(self, *settings: str) -> None:
+        self.socket.unlink(missing_ok=True)
+        words = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), "--save", ""]
+        words += ["--appendonly", "yes", "--appendfsync", "always", *settings]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen([self._binary, *words], stdout=log, stderr=log)
+        until(self.answers, lambda: (self.directory / "log").read_text())
+
+    def answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(START_S_MAX)
+            self._process = None
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        freeze(self._process)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def left(self) -> list[str]:
+        """The keys, and what is in them, that a ledger without a message would not hold."""
+        found: list[str] = []
+        for raw in self.client.scan_iter(count=1_000):
+            key = raw.decode()
+            if MAY_STAY.fullmatch(key) is None:
+                found.append(key)
+            elif COUNTERS.fullmatch(key):
+                found += [f"{key}={value}" for value in [int(self.client.get(key) or 0)] if value]
+            elif self.client.type(key) == b"stream" and (length := self.client.xlen(key)):
+                found.append(f"{key} has {length}")
+        return sorted(found)
+
+    def end(self) -> None:
+        self.client.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Node:
+    """One engine process with its own socket and directory; `door` is its way to the store."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab = lab
+        self.site = Site(lab.directory / name)
+        self.site.directory.mkdir()
+        self.door = lab.stack.enter_context(_closing(RedisDoor(str(lab.server.socket))))
+        self.process: subprocess.Popen[str] | None = None
+        self.config = ""
+
+    def start(self, **more: Any) -> None:
+        """Start it, or start it again."""
+        lab = self.lab
+        if not self.config or more:
+            fields = {"lease_s": LEASE_S, "history_s": HISTORY_S, "window": WINDOW} | lab.carrier | more
+            node = "[node]\ndrain_s = 10\n"
+            url = f'[redis]\nurl = "redis://{self.door.host}"\n'
+            self.config = carrier(lab.host, **fields) + url + node
+        self.process = self.site.node(self.config)
+
+    def kill(self) -> None:
+        """kill -9, without waiting: safe in a proxy's thread."""
+        assert self.process is not None
+        kill(self.process.pid)
+
+    def killed(self) -> None:
+        assert self.process is not None
+        self.process.wait(START_S_MAX)
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        freeze(self.process)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """SIGTERM, and it says that nothing is in doubt."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(START_S_MAX)
+        assert code == 0, f"ended with {code}\n{self.site.errors()[-3000:]}"
+        assert "Traceback" not in self.site.errors(), self.site.errors()[-3000:]
+
+    def counts(self) -> dict[str, int]:
+        """What its carrier has counted."""
+        counts: dict[str, int] = self.site.carrier().get("counts", {})
+        return counts
+
+    def bound(self) -> int:
+        return int(self.site.carrier()["bound"])
+
+
+class _closing:
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    def __enter__(self) -> Any:
+        return self._thing
+
+    def __exit__(self, *_: object) -> None:
+        self._thing.close()
+
+
+class Lab:
+    """One store, one SMSC behind a line, and as many nodes as a test asks for. `carrier`: settings of the
+    account in every node's configuration.
+    """
+
+    def __init__(self, directory: Path, binary: str) -> None:
+        self.directory = directory
+        self.stack = ExitStack()
+        self.server = Server(binary, directory / "store")
+        self.stack.callback(self.server.end)
+        self.server.start()
+        self.smsc_site = Site(directory)
+        self.stack.callback(self.smsc_site.end)
+        self.nodes: list[Node] = []
+        self.senders: list[Sender] = []
+        self.reports = Reports()
+        self.carrier: dict[str, Any] = {}
+        self.host = ""
+        self.line: Any = None
+        self._smsc: subprocess.Popen[str] | None = None
+
+    def smsc(self, **settings: Any) -> None:
+        self._smsc, host = self.smsc_site.smsc(**(IN_FLIGHT | settings))
+        self.line: SmppLine = self.stack.enter_context(_closing(SmppLine(host)))
+        self.host = self.line.host
+
+    def freeze_smsc(self) -> None:
+        assert self._smsc is not None
+        freeze(self._smsc)
+
+    def thaw_smsc(self) -> None:
+        assert self._smsc is not None
+        self._smsc.send_signal(signal.SIGCONT)
+
+    def node(self, name: str = "a", **more: Any) -> Node:
+        """A node that answers."""
+        node = Node(self, name)
+        self.nodes.append(node)
+        self.stack.callback(node.site.end)
+        node.start(**more)
+        return node
+
+    def send(self, node: Node, messages: int = MESSAGES, **more: Any) -> Sender:
+        """An app that submits so many messages to this node."""
+        first = sum(sender.messages for sender in self.senders)
+        sender = Sender(node.site, messages, first, **more)
+        self.stack.callback(sender.end)
+        self.senders.append(sender)
+        return sender
+
+    def in_flight(self, node: Node, reported: int = 50) -> None:
+        """Some are reported, and more is on the wire."""
+        self.reports.wait(node.site, lambda: len(self.reports.told) >= reported)
+        until(lambda: node.site.carrier()["outstanding"] >= WINDOW // 2, node.site.errors)
+
+    def parts(self) -> int:
+        """Parts the SMSC has taken so far."""
+        return sum(self.smsc_site.parts().values())
+
+    def settle(self, node: Node) -> None:
+        """Every message is accepted and has its one final state, as this node tells."""
+        ids = [message_id for sender in self.senders for message_id in sender.all_accepted()]
+        self.reports.all_told(node.site, ids)
+
+    def end(self, *alive: Node, doubt: int = 0, rate: int = 0) -> Audit:
+        """The audit: everything is settled, no key is left, the nodes stop cleanly, and the books of apps
+        and SMSC agree. `doubt`: copies that the faults of this test explain; `rate`: parts in any second.
+        """
+        self.settle(alive[0])
+        until(lambda: not self.server.left(), lambda: self.server.left()[:20])
+        for node in alive:
+            node.stop()
+        assert self._smsc is not None
+        self._smsc.terminate()
+        assert self._smsc.wait(START_S_MAX) == 0
+        auditor = Auditor()
+        for sender in self.senders:
+            auditor.told(
+                Accepted(sender.ids[f"r{number}"], number_of(number), 1, f"r{number}")
+                for number in sender.numbers
+            )
+        auditor.told(self.reports.heard)
+        log = self.directory / "smsc.log"
+        auditor.seen(read_log(log))
+        verdict = auditor.verdict(doubt, rate_allowed=rate)
+        assert verdict.ok, summary(verdict)
+        self._doubles_say_so()
+        return verdict
+
+    def _doubles_say_so(self) -> None:
+        """Invariant 2: no copy without a report that admits it."""
+        ids = {
+            number_of(number): sender.ids[f"r{number}"]
+            for sender in self.senders
+            for number in sender.numbers
+        }
+        doubled = {ids[to] for to, copies in self.smsc_site.parts().items() if copies > 1}
+        assert doubled <= self.reports.doubled, "doubled, and its report does not say so"
+
+    def events(self, word: str) -> Sequence[LogEvent]:
+        """What the SMSC logged of binds: "bound", "lost", "cut" ..."""
+        log = read_log(self.directory / "smsc.log")
+        return [one for one in log if isinstance(one, LogEvent) and one.word == word]
+
+    def close(self) -> None:
+        for node in self.nodes:
+            if node.process is not None and node.process.poll() is None:
+                node.thaw()
+        with suppress(AssertionError):
+            self.server.thaw()
+        self.stack.close()
+
+
+def freeze(process: subprocess.Popen[Any]) -> None:
+    """SIGSTOP, and it has stopped."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def seconds(deadline_s: float, true: Any, why: Any) -> float:
+    """How long it took until `true`; at most `deadline_s`."""
+    began = time.monotonic()
+    until(true, why)
+    took = time.monotonic() - began
+    assert took <= deadline_s, f"{took:.2f} s, {deadline_s:.2f} allowed\n{why()}"
+    return took
