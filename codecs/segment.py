@@ -11,6 +11,7 @@ UCS-2 avoided.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from struct import Struct
@@ -137,7 +138,13 @@ class Segmented(msgspec.Struct):
 _DEFAULT: Final = Rules()
 _NUMBERS: Final = [bytes((number,)) for number in range(1, PARTS_MAX + 1)]
 _NO_NUMBER: Final = [b""]
+_UDHI: Final = c.ESM_CLASS_UDHI
 _LATIN1: Final = gsm7.LATIN1_TO_SEPTETS
+_ANYWHERE: Final = {
+    concat: (units["gsm7"], re.compile(rb".{1,%d}+" % units["gsm7"], re.DOTALL).findall)
+    for concat, units in UNITS_PART.items()
+}
+"""Septets of a part, and what cuts octets into as many: of a few parts faster than a loop of slices."""
 
 
 def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) -> Segmented:
@@ -156,10 +163,27 @@ def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) 
             data = gsm7.encode(text)
             if data is None:
                 continue
-            if ports is None and rules.units_single is None and len(data) <= 160:
-                # Most texts; nothing could be better.
+            if ports is None and rules.units_single is None:
                 length = len(data)
-                return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
+                if length <= 160:
+                    # Most texts; nothing could be better.
+                    return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
+                if (
+                    length == len(text)
+                    and "\r" not in text
+                    and rules.units_part is None
+                    and not rules.languages
+                    and rules.concat != "payload"
+                ):
+                    # No two septets belong together: `_cut` would do the same.
+                    limit, pieces = _ANYWHERE[rules.concat]
+                    if length > limit * rules.parts_max:
+                        raise _too_long(rules)
+                    parts = [data[:limit], data[limit:]] if length <= 2 * limit else pieces(data)
+                    segments = len(parts)
+                    units = [limit] * segments
+                    units[-1] = last = len(parts[-1])
+                    return Segmented(alphabet, rules.gsm7_data_coding, parts, units, limit - last, segments)
         else:
             try:
                 data = text.encode("utf-16-be" if alphabet == "ucs2" else "latin-1")
@@ -205,7 +229,14 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
         if not elements:
             return [_field(0, parts[0], b"")]
         if segmented.locking or segmented.single:
-            return [_field(c.ESM_CLASS_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
+            return [_field(_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
+    if rules.concat == "udh8" and not elements and not rules.packed and rules.units_part is None:
+        # Most long texts; what follows would do the same.
+        head = b"\5\0\3%c%c" % (reference & 0xFF, total)
+        found: list[tuple[int, bytes, bytes]] = []
+        for number, part in enumerate(parts, 1):
+            found.append((_UDHI, b"%b%c%b" % (head, number, part), b""))  # faster than a list comprehension
+        return found
     if rules.concat in _IN_PARAMETERS and not (segmented.locking or segmented.single):
         return _with_parameters(segmented, rules, reference)
     head, numbers = b"", _NO_NUMBER
@@ -223,12 +254,10 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
     if rules.packed and segmented.alphabet == "gsm7":
         fill = septets.fill_bits(len(head) + len(numbers[0]) + len(elements))
         parts = [septets.pack(septets.padded(part, fill), fill) for part in parts]
-    esm_class = c.ESM_CLASS_UDHI if head else 0
+    esm_class = _UDHI if head else 0
     return [
-        (esm_class, user_data, b"")
-        if len(user_data := head + number + elements + part) <= c.SHORT_MESSAGE_OCTETS_MAX
-        else _field(esm_class, user_data, b"")
-        for number, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
+        _field(esm_class, head + one + elements + part, b"")
+        for one, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
     ]
 
 
@@ -410,7 +439,7 @@ def _cut(
             if locking or single:
                 parts = cuts.septets(text, data, limit, national.measure(locking))
             else:
-                parts = cuts.octets(data, limit, alphabet)
+                parts = cuts.octets(text, data, limit, alphabet)
             units = list(map(len, parts))
         segments = len(parts)
         if segments > rules.parts_max:
