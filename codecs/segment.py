@@ -54,7 +54,8 @@ class Rules(msgspec.Struct, frozen=True):
     `languages` are the national tables it takes (see `national.LANGUAGES`), `packed` that its GSM 7-bit goes
     out as packed septets, `transliterate` what may stand for a character (see `transliterate.apply`).
 
-    Raises ValueError for an unknown alphabet or language, a size below 2, or parts_max outside 1 to 255.
+    Raises ValueError for an unknown alphabet or language, a size below 2, a part with room for more than a
+    message of one part, or parts_max outside 1 to 255.
     """
 
     concat: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
@@ -88,6 +89,12 @@ class Rules(msgspec.Struct, frozen=True):
                 # Two units: an escape or surrogate pair must fit, or nothing could be sent.
                 if not 2 <= units <= MESSAGE_PAYLOAD_OCTETS_MAX // 2:
                     raise ValueError(f"{name}: {alphabet} must be 2 to {MESSAGE_PAYLOAD_OCTETS_MAX // 2}")
+                # Else a text a little too long for one part would go into one all the same.
+                if self.single(alphabet) < self.part(alphabet):
+                    raise ValueError(
+                        f"{name}: {alphabet} {units} does not go together: a message of one part would hold"
+                        f" {self.single(alphabet)}, one of several {self.part(alphabet)}"
+                    )
 
     def single(self, alphabet: str) -> int:
         """Units that fit a message of one part."""
@@ -409,8 +416,10 @@ def _room_single(alphabet: str, rules: Rules, header: bytes) -> int:
 def _room_part(alphabet: str, rules: Rules, header: bytes) -> int:
     """Raises TextError if not even an escape or surrogate pair fits."""
     units = rules.part(alphabet)
-    if header and (units := _room(alphabet, units, len(header))) < 2:
-        raise TextError("text", "too_long", "no room beside the header")
+    if header:
+        units = min(_room(alphabet, units, len(header)), _room_single(alphabet, rules, header))
+        if units < 2:
+            raise TextError("text", "too_long", "no room beside the header")
     return units
 
 
