@@ -10,6 +10,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -26,6 +27,7 @@ from ..codecs import segment
 from ..codecs.errors import TextError
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
+from .desk import Desk
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.prepare import CarrierRules, Preparer
 from .dispatch.router import Router
@@ -85,6 +87,10 @@ class Engine:
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
         numbers = itertools.count(1)
+
+        def mint() -> str:
+            return f"{self.epoch:x}-r{next(numbers):x}"
+
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
         carrier_keys = {carrier.name: CarrierKeys(carrier.name) for carrier in self.config.carrier}
         for app in self.app_names:
@@ -99,7 +105,7 @@ class Engine:
                 self._connector_for(config),
                 epoch=self.epoch,
                 peers=self._peers,
-                mint=lambda: f"{self.epoch:x}-r{next(numbers):x}",
+                mint=mint,
                 elsewhere=partial(self._elsewhere, router),
                 other_keys=carrier_keys.__getitem__,
                 app_for=lambda _to: self.app_names[0],
@@ -136,6 +142,14 @@ class Engine:
             self.carriers,
             self.feeds,
             self.epoch,
+        )
+        self.desk = Desk(
+            self._clock,
+            self._store,
+            self.carriers,
+            epoch=self.epoch,
+            mint=mint,
+            told=self._told,
         )
         for carrier in self.carriers.values():
             await group.start(carrier.run)
@@ -187,6 +201,8 @@ class Engine:
             if name in tried or name not in self.carriers or name in self.open_carriers:
                 continue
             carrier = self.carriers[name]
+            if carrier.hand.paused:
+                continue
             moved = msgspec.structs.replace(entry)
             try:
                 moved.parts = len(carrier.maker.segmented(entry).parts)
@@ -284,6 +300,8 @@ async def run_node(
                 frame_octets_max=config.intake.frame_octets_max,
                 connections_max=config.intake.connections_max,
             ),
+            desk=engine.desk,
+            operators={0, os.geteuid()},
         )
         node.intake_statistics = intake.statistics
         serving = anyio.CancelScope()
