@@ -195,7 +195,7 @@ class Desk:
     async def _look(
         self, carrier: Carrier, member: str, block_id: str, *, watch: bool = False
     ) -> HeldBlock | None:
-        """A held block as it is now; None: it is held no more. With `watch`, its journal is watched if it is."""
+        """A held block as it is now; None: it is held no more. With `watch`, its journal is watched then."""
         keys = carrier.keys
         journal = keys.journal(block_id)
         score, body, records = await self._stage.read(

@@ -337,3 +337,21 @@ StoredEvent: TypeAlias = tuple[str, Event]
 
 Answer: TypeAlias = dict[str, Any]
 """The flat object that answers hello, query, cancel and status; `id` is added by the intake."""
+
+# -- What an operator is shown --------------------------------------------------------------------------
+
+
+class TracedPdu(msgspec.Struct, frozen=True, gc=False):
+    """One PDU: when (Unix seconds), which way, over which bind, and its octets, header included.
+
+    `session` tells the connections of one bind apart. The octets of a password are replaced by `*`.
+    """
+
+    at: float
+    direction: Literal["sent", "received"]
+    bind: str
+    session: int
+    octets: bytes
+
+    def __repr__(self) -> str:
+        return f"<TracedPdu {self.direction} {self.bind} {len(self.octets)} octets>"

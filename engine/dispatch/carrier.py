@@ -190,7 +190,6 @@ class Carrier:
         self.binds: list[Bind] = []
         self._by_slot: dict[int, list[Bind]] = {}
         self.hand = Hand()
-        """What an operator has laid on the account."""
         self._hand_stage = store.stage(f"hand-{config.name}")
         self._hand_lock = anyio.Lock()
         self.tracing = Tracing(lambda: [*self.binds, *self.receiving_only], clock.wall)
@@ -571,9 +570,7 @@ class Carrier:
         self.recorder.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
-            while any(bind.outstanding for bind in self.binds) or (
-                self.outgoing.has_begun() and not self.outgoing.paused
-            ):
+            while any(bind.outstanding for bind in self.binds) or self._goes_on():  # noqa: ASYNC110
                 await anyio.sleep(DRAIN_LOOK_S)  # a stop is rare: no event is kept for it on the hot path
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
@@ -591,6 +588,10 @@ class Carrier:
             except StoreError as error:
                 log.info("%s: its slots end with their leases: %s", self.config.name, error)
         return self.recorder.counts["in_doubt"] - before
+
+    def _goes_on(self) -> bool:
+        """Whether the rest of a begun message is still to be written."""
+        return self.outgoing.has_begun() and not self.outgoing.paused
 
     def status(self) -> CarrierStatus:
         return CarrierStatus(

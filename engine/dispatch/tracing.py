@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-import msgspec
-
 from ...codecs import constants as c
 from ...codecs.errors import Frame, FramingError
 from ...codecs.framing import split
 from ..bell import Bell
+from ..messages import TracedPdu
 from ..session.bind import Direction, Tap
 
 TRACED_PDUS_MAX: Final = 10_000
@@ -28,22 +27,6 @@ TRACES_MAX: Final = 4
 UNFRAMED_OCTETS_MAX: Final = 65_536
 
 _BINDS: Final = frozenset({c.BIND_RECEIVER, c.BIND_TRANSMITTER, c.BIND_TRANSCEIVER, c.OUTBIND})
-
-
-class TracedPdu(msgspec.Struct, frozen=True, gc=False):
-    """One PDU: when (Unix seconds), which way, over which bind, and its octets, header included.
-
-    `session` tells the connections of one bind apart. The octets of a password are replaced by `*`.
-    """
-
-    at: float
-    direction: Direction
-    bind: str
-    session: int
-    octets: bytes
-
-    def __repr__(self) -> str:
-        return f"<TracedPdu {self.direction} {self.bind} {len(self.octets)} octets>"
 
 
 class TracedBind(Protocol):
