@@ -42,7 +42,8 @@ class SyncTrace:
             names = None if commands is None else list(commands)
             _, frame = self._link.wire.request("trace", carrier=carrier, bind=bind, commands=names)
             self._link.send(frame, time.monotonic() + ANSWER_S)
-            self.receive(ANSWER_S)  # its first answer: it has begun
+            # The first answer says that it has begun; more may have come with it.
+            self._ready = self._receive(time.monotonic() + ANSWER_S)
         except BaseException:
             self._link.close()
             raise
@@ -61,7 +62,12 @@ class SyncTrace:
 
     def receive(self, timeout_s: float | None = None) -> tuple[list[TracedPdu], int]:
         """The next PDUs, and how many were lost behind them. Raises TimeoutError, NodeAway, Refused."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if self._ready[0] or self._ready[1]:
+            ready, self._ready = self._ready, ([], 0)
+            return ready
+        return self._receive(None if timeout_s is None else time.monotonic() + timeout_s)
+
+    def _receive(self, deadline: float | None) -> tuple[list[TracedPdu], int]:
         pdus: list[TracedPdu] = []
         lost = 0
         while True:

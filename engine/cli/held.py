@@ -62,12 +62,9 @@ def held(
         done = "sent now" if action == "release" else "dropped"
         print(f"{answer['changed']:,} messages {done}")
         if answer["elsewhere"]:
-            print(f"{answer['elsewhere']:,} are in the hands of another process of the account: ask that one")
-    return (
-        EXIT_FAILED
-        if message_id is not None and not (answer.get("changed") or answer.get("held"))
-        else EXIT_OK
-    )
+            print(f"{answer['elsewhere']:,} are for another process of the account: ask that one")
+    found = answer.get("changed") or answer.get("held")
+    return EXIT_OK if found or message_id is None else EXIT_FAILED
 
 
 def _ask(number: int) -> None:
