@@ -197,12 +197,16 @@ class Engine:
         self, router: Router, entry: Entry, app: str, tried: list[str]
     ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
-        for name in router.choose(entry.to):
+        names = list(router.choose(entry.to))
+        paused = [name for name in names if name in self.carriers and self.carriers[name].hand.paused]
+        if paused:
+            # Better to wait where it is than at a paused account; better to wait there than to be refused.
+            may_stay = bool(tried) and self.carriers[tried[-1]].recorder.moving
+            names = [name for name in names if name not in paused] + ([] if may_stay else paused)
+        for name in names:
             if name in tried or name not in self.carriers or name in self.open_carriers:
                 continue
             carrier = self.carriers[name]
-            if carrier.hand.paused:
-                continue
             moved = msgspec.structs.replace(entry)
             try:
                 moved.parts = len(carrier.maker.segmented(entry).parts)
