@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from todoke.codecs import constants as c
 from todoke.engine.intake.errors import (
     BadValue,
@@ -496,6 +497,40 @@ def test_only_what_is_held_is_changed() -> None:
         assert await house.states() == []
 
     run(story)
+
+
+@pytest.mark.parametrize("checkpoints", range(0, 40, 2))
+def test_dropping_while_the_hold_ends_is_true_either_way(checkpoints: int) -> None:
+    """Told unknown, no copy is sent; not told so, one is."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept("a", "b")
+        bind.time_out()
+        await house.settle()
+        await house.later(10)
+        changed: list[int] = []
+
+        async def drop() -> None:
+            changed.append((await house.engine.desk.held("drop", None, mids[0], BY))["changed"])
+
+        async with trio.open_nursery() as nursery:
+            # The hold ends now, without the desk's knowledge.
+            due = house.carrier().keys.due
+            ((member,),) = await house.store.stage("test").read([("ZRANGEBYSCORE", due, "-inf", "+inf")])
+            now_ms = int(house.clock.wall() * 1000)
+            await house.store.stage("test2").commit([("ZADD", due, now_ms, member)])
+            house.carrier().due.notice(0)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.start_soon(drop)
+        await house.later(2)
+        sent = sorted(each.text for each in bind.seen)
+        assert sent == (["a", "b", "b"] if changed == [1] else ["a", "a", "b", "b"])
+        assert await house.states() == ([(mids[0], "unknown")] if changed == [1] else [])
+
+    for seed in range(3):
+        run(story, seed=seed)
 
 
 @pytest.mark.parametrize("checkpoints", range(0, 12))
