@@ -534,6 +534,42 @@ def test_dropping_while_the_hold_ends_is_true_either_way(checkpoints: int) -> No
         run(story, seed=seed)
 
 
+class SlowToCommit:
+    """A stage whose commits leave late."""
+
+    def __init__(self, stage: Any, seconds: float) -> None:
+        self._stage = stage
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stage, name)
+
+    async def commit(self, commands: Any) -> Any:
+        await trio.sleep(self._seconds)
+        return await self._stage.commit(commands)
+
+
+@pytest.mark.parametrize("act", ["drop", "release"])
+@pytest.mark.parametrize("one", [True, False])
+def test_who_looked_before_the_hold_ended_changes_nothing_after(act: str, one: bool) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept("a", "b")
+        bind.time_out()
+        await house.settle()
+        desk = house.engine.desk
+        desk._stage = SlowToCommit(desk._stage, 20)
+        assert (await held(house, act, mids[0] if one else None))["changed"] == 0
+        assert sorted(each.text for each in bind.seen) == ["a", "a", "b", "b"]
+        bind.answer("A", "B")
+        await house.settle()
+        bind.receipt("A")
+        bind.receipt("B")
+        assert sorted(await house.states()) == sorted((mid, "delivered") for mid in mids)
+
+    run(story)
+
+
 @pytest.mark.parametrize("checkpoints", range(0, 12))
 @pytest.mark.parametrize("act", ["release", "drop"])
 def test_against_a_crash_nothing_is_lost(act: str, checkpoints: int) -> None:
