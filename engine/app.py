@@ -27,8 +27,11 @@ from ..codecs import segment
 from ..codecs.errors import TextError
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
+from .config_errors import ConfigError
 from .desk import Desk
+from .dispatch.bodies import least_ms
 from .dispatch.carrier import Carrier, Connector
+from .dispatch.portability import KnownPortability, LearnedPortability, NumberTable, load_table
 from .dispatch.prepare import CarrierRules, Preparer
 from .dispatch.router import Router
 from .feed import Feed
@@ -66,13 +69,16 @@ class Engine:
         rng: random.Random,
         connector_for: Callable[[CarrierConfig], Connector],
         peers: Peers | None = None,
+        numbers: NumberTable | None = None,
     ) -> None:
+        """`numbers`: which carrier numbers belong to, where that is known."""
         self.config = config
         self._store = store
         self._clock = clock
         self._rng = rng
         self._connector_for = connector_for
         self._peers = peers or MachinePeers()
+        self._numbers = numbers
         self.apps = {app.uid: app.name for app in config.app} or None
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
         self.carriers: dict[str, Carrier] = {}
@@ -92,10 +98,15 @@ class Engine:
             return f"{self.epoch:x}-r{next(numbers):x}"
 
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
+        portability = KnownPortability(
+            LearnedPortability(ttl_s=self.config.portability.ttl_s), self._numbers or NumberTable()
+        )
         carrier_keys = {carrier.name: CarrierKeys(carrier.name) for carrier in self.config.carrier}
         for app in self.app_names:
             feed = self.feeds[app] = Feed(self._store, app)
             await feed.load()
+        routes = [route.carriers for route in self.config.route]
+        shared = {name for carriers in routes if len(carriers) > 1 for name in carriers}
         for config in self.config.carrier:
             carrier = Carrier(
                 config,
@@ -106,9 +117,11 @@ class Engine:
                 epoch=self.epoch,
                 peers=self._peers,
                 mint=mint,
-                elsewhere=partial(self._elsewhere, router),
+                elsewhere=partial(self._elsewhere, router, portability),
                 other_keys=carrier_keys.__getitem__,
                 app_for=lambda _to: self.app_names[0],
+                portability=portability.learned,
+                alternatives=config.name in shared,
             )
             self.carriers[config.name] = carrier
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
@@ -138,7 +151,7 @@ class Engine:
             self._clock,
             self._store,
             accept,
-            Preparer(router, rules, self.open_carriers),
+            Preparer(router, rules, self.open_carriers, portability, self._clock.monotonic),
             self.carriers,
             self.feeds,
             self.epoch,
@@ -194,10 +207,10 @@ class Engine:
             feed.told(count)
 
     def _elsewhere(
-        self, router: Router, entry: Entry, app: str, tried: list[str]
+        self, router: Router, portability: KnownPortability, entry: Entry, app: str, tried: list[str]
     ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
-        names = list(router.choose(entry.to))
+        names = list(router.choose_ported(entry.to, portability, self._clock.monotonic()))
         paused = [name for name in names if name in self.carriers and self.carriers[name].hand.paused]
         if paused:
             # Better to wait where it is than at a paused account; better to wait there than to be refused.
@@ -247,7 +260,24 @@ def _rules(carrier: Carrier) -> CarrierRules:
         and not rules.packed
         and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
     )
-    return CarrierRules(rules, carrier.config.sender, plain)
+    return CarrierRules(rules, carrier.config.sender, plain, least_ms(carrier.config))
+
+
+def read_numbers(config: Config) -> NumberTable | None:
+    """The table of `[portability]`; its wrong lines are logged. Raises ConfigError if it cannot be read."""
+    name = config.portability.table_file
+    if name is None:
+        return None
+    try:
+        text = Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ConfigError("[portability]", "table_file", f"cannot read {name}: {reason}") from None
+    table, errors = load_table(text, [carrier.name for carrier in config.carrier])
+    for line, detail in errors:
+        log.warning("%s line %d: %s", name, line, detail)
+    log.info("%s: the carriers of %d numbers and prefixes", name, len(table))
+    return table
 
 
 def tcp_connector_for(config: CarrierConfig) -> Connector:
@@ -295,7 +325,8 @@ async def run_node(
     began = time.monotonic()
     result = DrainResult(0)
     async with open_store(config) as store, anyio.create_task_group() as group:
-        engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for)
+        numbers = read_numbers(config)
+        engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for, numbers=numbers)
         node = await engine.start(group)
         intake = Intake(
             node,

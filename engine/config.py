@@ -22,6 +22,8 @@ from msgspec import Meta, Struct, field
 
 from ..codecs import gsm7
 from .config_errors import ConfigError, explain, is_list
+from .dispatch.receipt_failure import parse_receipt_table
+from .dispatch.retry import parse_classes
 
 __all__ = [
     "PROFILE_NAMES",
@@ -110,6 +112,15 @@ class IntakeConfig(_Table, frozen=True, kw_only=True):
     """How long an app's own reference is remembered: the same reference within it is a duplicate."""
 
 
+class PortabilityConfig(_Table, frozen=True, kw_only=True):
+    """`[portability]`: which carrier a number belongs to, beside what its prefix says."""
+
+    table_file: str | None = None
+    """CSV of `number,carrier` and `prefix*,carrier`: that carrier is tried first, if the route names it."""
+    ttl_s: Seconds = 604_800
+    """How long it is remembered that one carrier refused a number and another took it."""
+
+
 class AppConfig(_Table, frozen=True, kw_only=True):
     """`[[app]]`: a submitting application, told by the user id of its process."""
 
@@ -161,6 +172,18 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     hold_s: Seconds = 15
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] = 8
     retry_horizon_s: Seconds = 86_400
+    status_classes: dict[str, str] = field(default_factory=dict[str, str])
+    """What this carrier means by a command_status: code, name or range -> class (dispatch/retry.py)."""
+    receipt_errors: dict[str, str] = field(default_factory=dict[str, str])
+    """What it means by an error code of a receipt: code -> temporary, permanent, unknown."""
+    retry_failed: bool = False
+    """A message whose receipt tells of a temporary failure goes to the next carrier of its route."""
+    query_sm: bool = False
+    """Ask with query_sm before a message without a receipt is told `unknown`."""
+    ignores_validity_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
+    """This carrier does not heed validity_period and tries for so long; 0 = it heeds it."""
+    breaker: bool = True
+    """Leave the account alone while it is ill, and let what waits go to the next carrier of its route."""
 
     # Texts.
     alphabets: Annotated[list[Literal["gsm7", "latin1", "ucs2"]], Meta(min_length=1, max_length=3)] = field(
@@ -242,6 +265,7 @@ class Config(_Table, frozen=True, kw_only=True):
     node: NodeConfig = field(default_factory=NodeConfig)
     redis: RedisConfig = field(default_factory=RedisConfig)
     intake: IntakeConfig = field(default_factory=IntakeConfig)
+    portability: PortabilityConfig = field(default_factory=PortabilityConfig)
     app: list[AppConfig] = field(default_factory=list[AppConfig])
     carrier: Annotated[list[CarrierConfig], Meta(min_length=1, max_length=CARRIERS_MAX)]
     route: Annotated[list[RouteConfig], Meta(max_length=ROUTES_MAX)] = field(
@@ -364,6 +388,11 @@ def _check_carrier(carrier: CarrierConfig) -> None:
     for key in ("tls_ca_file", "tls_server_name"):
         if getattr(carrier, key) is not None and not carrier.tls:
             raise ConfigError(table, key, "only allowed with tls = true")
+    for key, parse_words in (("status_classes", parse_classes), ("receipt_errors", parse_receipt_table)):
+        try:
+            parse_words(getattr(carrier, key))
+        except ValueError as error:
+            raise ConfigError(table, key, str(error)) from None
     _unique(table, "alphabets", carrier.alphabets)
     _unique(table, "languages", carrier.languages)
     for key in ("languages", "gsm7_packed", "transliterate"):

@@ -297,7 +297,7 @@ class Desk:
         if await self._stage.commit(commands) is None:
             return False
         for position, index in enumerate(wanted):
-            carrier.recorder.copy_moved((old.block_id, index), (new_id, position))
+            carrier.recorder.copies.moved((old.block_id, index), (new_id, position))
         # The old block counts them still when it ends.
         carrier.recorder.on_closed(-len(wanted))
         return True
@@ -336,7 +336,7 @@ class Desk:
         if replies is None:
             return False
         for index in wanted:
-            carrier.recorder.ended_elsewhere(block.block_id, index)
+            carrier.recorder.copies.ended_elsewhere(block.block_id, index)
         self._told(block.app, len(told))
         return True
 

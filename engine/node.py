@@ -17,7 +17,7 @@ from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
 from .dispatch.prepare import Preparer
-from .dispatch.recorder import has_table
+from .dispatch.turn import has_table
 from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
@@ -32,8 +32,19 @@ log = logging.getLogger("todoke.node")
 
 FULL_RETRY_S: Final = 5.0
 STOPPING_RETRY_S: Final = 10.0
+CANCEL_PATIENCE_LEASES: Final = 1.5
+"""How long another process is waited for, in leases: by then it has looked, or is gone."""
 UNAVAILABLE_RETRY_S: Final = 1.0
 INQUIRIES_AT_ONCE: Final = 1
+
+
+class _InOtherHands(Exception):
+    """The message is in a block that another process has in hand."""
+
+    def __init__(self, standing: inquiry.Standing, carrier: Carrier) -> None:
+        super().__init__()
+        self.standing = standing
+        self.carrier = carrier
 
 
 class TodokeNode:
@@ -115,10 +126,17 @@ class TodokeNode:
         """See `intake.node.Node.cancel`: answered after the journal says so."""
         while True:
             async with self._inquiry_lock:
+                held: _InOtherHands | None = None
+                done = None
                 try:
                     done = await self._try_cancel(app, message_id)
+                except _InOtherHands as error:
+                    held = error
                 except StoreError as error:
                     raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+            if held is not None:
+                # Its answer may take a while: others may ask meanwhile.
+                return await self._cancel_elsewhere(message_id, held.standing, held.carrier)
             if done is not None:
                 return done
 
@@ -134,9 +152,11 @@ class TodokeNode:
         run = carrier.find(standing.block_id) if carrier is not None else None
         gone = standing.state in ("submitted", "in_doubt")
         # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
-        # What another process has in hand is that one's to stop.
-        elsewhere = carrier is not None and run is None and standing.begun and not carrier.slots.alone
-        if carrier is None or standing.final or standing.sent_parts or (gone and run is None) or elsewhere:
+        if carrier is not None and run is None and standing.begun and not carrier.slots.alone:
+            # What another process has in hand is that one's to stop.
+            await stage.unwatch()
+            raise _InOtherHands(standing, carrier)
+        if carrier is None or standing.final or standing.sent_parts or (gone and run is None):
             await stage.unwatch()
             return {**answer, "cancelled": False}
         if run is None:
@@ -161,6 +181,23 @@ class TodokeNode:
             return None
         state = now.state if now.final else "submitted"
         return {**now.answer(message_id), "cancelled": False, "state": state}
+
+    async def _cancel_elsewhere(
+        self, message_id: str, standing: inquiry.Standing, carrier: Carrier
+    ) -> dict[str, Any]:
+        answer = standing.answer(message_id)
+        if standing.final or standing.sent_parts:
+            return {**answer, "cancelled": False}
+        patience_s = CANCEL_PATIENCE_LEASES * carrier.config.lease_s
+        try:
+            done = await carrier.asks.ask_to_cancel(standing.block_id, standing.index, patience_s)
+        except StoreError as error:
+            raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+        if done:
+            return {**answer, "cancelled": True, "state": "cancelled", "final": True}
+        if done is None:
+            raise NodeUnavailable("the process that has this message did not answer", UNAVAILABLE_RETRY_S)
+        return {**answer, "cancelled": False, "state": "submitted"}
 
     async def _cancel_waiting(
         self, app: str, message_id: str, standing: inquiry.Standing, carrier: Carrier
@@ -188,7 +225,7 @@ class TodokeNode:
             raise
         if replies is None:
             return None
-        carrier.recorder.ended_elsewhere(standing.block_id, standing.index)
+        carrier.recorder.copies.ended_elsewhere(standing.block_id, standing.index)
         self._feeds[app].told(1)
         answer = standing.answer(message_id)
         return {**answer, "cancelled": True, "state": "cancelled", "final": True}

@@ -25,6 +25,7 @@ from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
 from ..ledger import blocks
+from ..ledger.accept import make_block
 from ..ledger.durable import DurableStage
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import Store, StoreError
@@ -33,15 +34,19 @@ from ..receipts.stage import ReceiptStage
 from ..session.bind import Bind, BindStatistics
 from ..session.events import DeliverItem, ResponseItem
 from ..session.settings import SessionConfig
+from .asks import Asks
 from .bodies import BodyMaker
 from .due import DueStage
 from .hand import Hand, change, read_hand
 from .health import Health, HealthStatistics
+from .inquirer import Inquirer, Question
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
-from .receipt_failure import is_destinations
+from .portability import LearnedPortability
+from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
 from .recorder import Elsewhere, Recorder
+from .retry import parse_classes
 from .slots import Slots
 from .taker import Taker
 from .tracing import Tracing
@@ -102,21 +107,24 @@ class Carrier:
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         app_for: Callable[[str], str],
+        portability: LearnedPortability | None = None,
+        alternatives: bool = False,
     ) -> None:
+        """`alternatives`: some route has other carriers beside this one."""
         self.config = config
+        self._epoch = epoch
+        self._mint = mint
+        self._elsewhere = elsewhere
+        self._other_keys = other_keys
+        self._alternatives = alternatives
         self._connect = connect
         self._rng = rng
         self.keys = CarrierKeys(config.name)
         self._store = store
         turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
-        self.health = Health(
-            clock.monotonic(),
-            window=config.window,
-            rate=config.rate,
-            response_timeout_s=config.response_timeout_s,
-            jitter=rng.random,
-        )
+        self.health = _health(config, clock.monotonic(), rng)
+        self._receipt_table = parse_receipt_table(config.receipt_errors)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
         self.outgoing.destinations = self.health.destinations
         self._stages = [
@@ -145,10 +153,19 @@ class Carrier:
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
             health=self.health,
+            portability=portability,
         )
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
         self.due = DueStage(config, self.keys, self._stages[2], clock, epoch=epoch)
+        self.asks = Asks(
+            self.keys,
+            store.stage(f"asks-{config.name}"),
+            clock,
+            runs=lambda: self.outgoing.runs,
+            cancel=self.recorder.cancel,
+        )
+        self.inquirer = Inquirer(config, lambda: [bind for bind in self.binds if bind.bound])
         self.taker = Taker(
             self.keys,
             store,
@@ -164,21 +181,6 @@ class Carrier:
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
-        self.recorder.on_orphans = self.receipts.look_for
-        self.recorder.on_due = self.due.notice
-        self.receipts.on_due = self.due.notice
-        self.receipts.on_finals = self._on_finals
-        self.due.on_released = self.taker.queued
-        self.due.on_parked = self.receipts.look_for
-        self.due.on_settled = self.recorder.settled
-        self.due.applying = self.receipts.applying
-        self.slots.on_gained = self._gained
-        self.slots.on_lost = lambda numbers: self._fenced()
-        self.slots.on_give_up = self._give_up
-        self.slots.on_renewed = self._renewed
-        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
-        self.recorder.on_facts = self._late_facts
-        self.late.on_orphans = self.receipts.look_for
         self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
         """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
         self._lease_bell = Bell()
@@ -198,6 +200,31 @@ class Carrier:
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
         self._bound: set[str] = set()
+        self._join()
+
+    def _join(self) -> None:
+        """What each stage tells the others."""
+        if self.config.query_sm:
+            self.due.ask = self.inquirer.ask
+            self.due.learn = self.receipts.learn
+        if self.config.retry_failed and self._alternatives:
+            self.receipts.goes_on = self._goes_on
+            self.receipts.move_on = self._move_on
+        self.recorder.on_orphans = self.receipts.look_for
+        self.recorder.on_due = self.due.notice
+        self.receipts.on_due = self.due.notice
+        self.receipts.on_finals = self._on_finals
+        self.due.on_released = self.taker.queued
+        self.due.on_parked = self.receipts.look_for
+        self.due.on_settled = self.recorder.copies.settled
+        self.due.applying = self.receipts.applying
+        self.slots.on_gained = self._gained
+        self.slots.on_lost = lambda numbers: self._fenced()
+        self.slots.on_give_up = self._give_up
+        self.slots.on_renewed = self._renewed
+        self.recorder.on_fenced = self.taker.on_fenced = self._fenced
+        self.recorder.on_facts = self._late_facts
+        self.late.on_orphans = self.receipts.look_for
 
     def _make_binds(self, number: int) -> None:
         """The binds of one slot; they run while it is held."""
@@ -268,6 +295,7 @@ class Carrier:
             try:
                 await self._look_at_hand()
                 if not self.slots.alone or not self._was_alone:
+                    await self.asks.look()
                     await self.taker.look_for_more()
                     await self.on_looked()
                 self._was_alone = self.slots.alone
@@ -429,14 +457,14 @@ class Carrier:
             outgoing.paused_until = max(outgoing.paused_until, pace.paused_until(now))
         is_open = health.is_open(now)
         tried = outgoing.probes is not None
-        outgoing.probes = health.breaker.probes(now)
+        outgoing.probes = health.probes(now)
         if is_open != self._was_open:
             self._was_open = is_open
             level = logging.WARNING if is_open else logging.INFO
             word = "is left alone for a while" if is_open else "is tried again"
             log.log(level, "%s: %s: %s", self.config.name, word, health.breaker.reason)
             self.on_open(is_open)
-            self.recorder.move_away(is_open)
+            self.recorder.move_away(is_open and self._alternatives)
             self.taker.bell.ring()
             self._health_bell.ring()
         elif tried != (outgoing.probes is not None):
@@ -453,12 +481,59 @@ class Carrier:
             else:
                 await anyio.sleep(HEALTH_GRAIN_S)
 
+    def _goes_on(self, receipt: Receipt) -> bool:
+        """Whether a message that failed so may be tried over another carrier."""
+        kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
+        return kind == "temporary"
+
+    def _move_on(self, block: blocks.Block, index: int, entry: blocks.Entry) -> list[tuple[Any, ...]] | None:
+        """The commands by which a message that was not delivered goes to the next carrier of its route."""
+        now_ms = int(self._clock.wall() * 1000)
+        extra = entry.extra or blocks.Extra()
+        accepted_ms = extra.accepted_ms or block.accepted_ms
+        if now_ms - accepted_ms > self.config.retry_horizon_s * 1000:
+            return None
+        if entry.expires_ms and entry.expires_ms <= now_ms:
+            return None
+        tried = [*(extra.carriers or []), self.config.name]
+        other = self._elsewhere(entry, block.app, tried)
+        if other is None:
+            return None
+        name, moved = other
+        mid = blocks.message_id(self.config.name, block.block_id, index, entry)
+        moved.extra = msgspec.structs.replace(
+            extra,
+            message_id=mid,
+            attempts=0,
+            pending=None,
+            carriers=tried,
+            first_ms=0,
+            accepted_ms=accepted_ms,
+        )
+        new = blocks.Block(
+            blocks.FORMAT, self._mint(), block.lane, block.app, block.campaign, now_ms, [moved]
+        )
+        place = f"{name}.{new.block_id}.0"
+        fact = [(index, blocks.MOVED, 0, place)]
+        record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=fact))
+        commands = make_block(self._other_keys(name), new, 0, self._epoch)
+        commands.append(("RPUSHX", self.keys.journal(block.block_id), record))
+        if extra.message_id:
+            carrier, first_block, first_index = blocks.split_message_id(extra.message_id)
+            known = [(first_index, blocks.MOVED, 0, place)]
+            record = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=known))
+            commands.append(("RPUSHX", CarrierKeys(carrier).journal(first_block), record))
+        return commands
+
     def _on_finals(self, delivered: int, failed: list[Receipt]) -> None:
-        carriers = sum(not is_destinations(each.err, each.network_error) for each in failed)
+        table = self._receipt_table
+        carriers = sum(not is_destinations(each.err, each.network_error, table) for each in failed)
         self.health.receipts(delivered, carriers, self._clock.monotonic())
         self._heed(self._clock.monotonic())
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        if self.inquirer.under_way and (items := self._answer_questions(items)) == []:
+            return
         self._hear(bind, items)
         # The pump first: its writer is woken before the recorder, and the window is full again while we
         # write down.
@@ -467,13 +542,31 @@ class Carrier:
         finally:
             self.recorder.answered(items)
 
+    def _answer_questions(self, items: list[ResponseItem]) -> list[ResponseItem]:
+        """Hand the answers to query_sm on; returns the others."""
+        others: list[ResponseItem] = []
+        for item in items:
+            if type(item[0]) is Question:
+                item[0].answer(item[2], item[3])
+            else:
+                others.append(item)
+        return others
+
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        items = [item for item in items if type(item[0]) is not Question]
         self.recorder.answered_late(items)
 
     def on_delivers(self, bind: Bind, items: list[DeliverItem]) -> None:
         self.receipts.delivered(bind, items)
 
     def on_doubt(self, bind: Bind, tokens: list[Any]) -> None:
+        if self.inquirer.under_way:
+            for token in tokens:
+                if type(token) is Question:
+                    token.answer(-1, b"")
+            tokens = [token for token in tokens if type(token) is not Question]
+            if not tokens:
+                return
         log.warning("%s: %d parts are in doubt on bind %s", self.config.name, len(tokens), bind.name)
         if bind.bound:
             self.health.timed_out(len(tokens), self._clock.monotonic())
@@ -481,6 +574,7 @@ class Carrier:
         self.recorder.doubted(tokens)
 
     def on_unsent(self, bind: Bind, tokens: list[Any]) -> None:
+        tokens = [token for token in tokens if type(token) is not Question]
         self.recorder.answered([(token, c.SUBMIT_SM_RESP, c.ESME_RINVBNDSTS, b"", 0) for token in tokens])
 
     def on_lost(self, bind: Bind, reason: str) -> None:
@@ -570,7 +664,7 @@ class Carrier:
         self.recorder.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
-            while any(bind.outstanding for bind in self.binds) or self._goes_on():  # noqa: ASYNC110
+            while any(bind.outstanding for bind in self.binds) or self._writes_on():  # noqa: ASYNC110
                 await anyio.sleep(DRAIN_LOOK_S)  # a stop is rare: no event is kept for it on the hot path
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
@@ -589,7 +683,7 @@ class Carrier:
                 log.info("%s: its slots end with their leases: %s", self.config.name, error)
         return self.recorder.counts["in_doubt"] - before
 
-    def _goes_on(self) -> bool:
+    def _writes_on(self) -> bool:
         """Whether the rest of a begun message is still to be written."""
         return self.outgoing.has_begun() and not self.outgoing.paused
 
@@ -601,6 +695,8 @@ class Carrier:
                 **self.receipts.counts,
                 "forgotten": self.due.forgotten,
                 "settled": self.due.settled,
+                "asked": self.inquirer.asked,
+                "unanswered": self.due.unanswered,
             },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),
@@ -621,6 +717,18 @@ class Carrier:
     def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
         """A block of this carrier was accepted in this process."""
         self.taker.made(block, payloads)
+
+
+def _health(config: CarrierConfig, now: float, rng: random.Random) -> Health:
+    return Health(
+        now,
+        window=config.window,
+        rate=config.rate,
+        response_timeout_s=config.response_timeout_s,
+        jitter=rng.random,
+        classes=parse_classes(config.status_classes),
+        breaks=config.breaker,
+    )
 
 
 def session_config(

@@ -47,8 +47,10 @@ class Health:
         response_timeout_s: float,
         jitter: Callable[[], float],
         classes: Classes = DEFAULT_CLASSES,
+        breaks: bool = True,
     ) -> None:
-        """`rate`: this process's part of the account's (0 = unlimited)."""
+        """`rate`: this process's part of the account's (0 = unlimited). `breaks`: the breaker may open."""
+        self._breaks = breaks
         self.classes = classes
         self.pace = AdaptivePace(rate)
         self.destinations = Destinations()
@@ -124,11 +126,15 @@ class Health:
 
     def is_open(self, now: float) -> bool:
         """Whether messages had better go elsewhere."""
-        return self.breaker.state(now) is State.OPEN
+        return self._breaks and self.breaker.state(now) is State.OPEN
+
+    def probes(self, now: float) -> int | None:
+        """Parts that may be sent while the account is tried out; None: any number."""
+        return self.breaker.probes(now) if self._breaks else None
 
     def look_again_in(self, now: float) -> float | None:
         """When something may have changed by time alone, in seconds; None: only answers change anything."""
-        change_at = self.breaker.next_change_at(now)
+        change_at = self.breaker.next_change_at(now) if self._breaks else None
         waits = [] if change_at is None else [max(0.001, change_at - now)]
         if self.pace.contract_rate and self.pace.rate(now) < self.pace.contract_rate:
             waits.append(LOOK_S)

@@ -19,7 +19,7 @@ from ..clock import Clock
 from ..ledger import blocks
 from ..ledger.keys import LANES
 from . import hours
-from .bodies import BodyMaker
+from .bodies import BodyMaker, least_ms
 from .destinations import Destinations
 from .pacing import Pacer
 from .runs import OUT_OF_TIME, LongMessage, Run, parts_to_send
@@ -76,6 +76,7 @@ class Outgoing:
         self.stopping = False
         """A clean stop: only messages already begun go on."""
         self._on_skip = on_skip
+        self._least_ms = least_ms(maker.config)
 
     def hold(self, until: float) -> None:
         """Nothing leaves before that moment (monotonic seconds) if the account has a rate."""
@@ -288,14 +289,15 @@ class Outgoing:
         now_ms: int,
     ) -> int:
         """Anything that is not one plain part. Returns how many parts were collected."""
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             self.skips.append((run, index, blocks.EXPIRED, 0))
             return 0
         window = entry.extra.window if entry.extra is not None else None
         if window is not None:
-            opens_ms = hours.next_moment(window, now_ms)
+            opens_ms = hours.next_moment(window, now_ms, self._least_ms)
             if opens_ms > now_ms:
-                self.skips.append((run, index, NOT_NOW, opens_ms))
+                kind = blocks.EXPIRED if opens_ms == hours.NEVER_MS else NOT_NOW
+                self.skips.append((run, index, kind, opens_ms))
                 return 0
         try:
             made = self.maker.bodies(entry, now_ms)
@@ -351,10 +353,10 @@ class Outgoing:
         """Whether the rest of a message may still be written now; its validity_period is made anew if so."""
         entry = message.run.entries[message.index]
         assert entry is not None
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             return False
         window = entry.extra.window if entry.extra is not None else None
-        if window is not None and hours.next_moment(window, now_ms) > now_ms:
+        if window is not None and hours.next_moment(window, now_ms, self._least_ms) > now_ms:
             return False
         message.bodies.update(self.maker.bodies(entry, now_ms))
         message.timed_ms = now_ms

@@ -263,6 +263,10 @@ class KnownPortability:
         self.learned = learned
         self.table = table or NumberTable()
 
+    def __bool__(self) -> bool:
+        """False while nothing at all is known."""
+        return bool(self.learned) or bool(self.table)
+
     def carriers(self, to: str, usual: list[str], now: float) -> list[str]:
         """As `Portability.carriers`: the learnt carrier, the table's, then the rest as usual."""
         by_table = first(self.table.carrier_of(to), usual) if self.table else usual

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any, Final
@@ -25,7 +24,7 @@ from ..ledger import blocks
 from ..ledger.accept import finish_member, make_block
 from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
-from ..ledger.events import Told, publish
+from ..ledger.events import publish
 from ..ledger.keys import GROUP, CarrierKeys
 from ..receipts.fields import (
     DESTINATION_DIGITS,
@@ -38,23 +37,22 @@ from ..receipts.fields import (
     origin_octets,
 )
 from . import retry
+from .copies import Copies
 from .health import Health, destination_full
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
+from .portability import LearnedPortability, teaches
 from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
+from .turn import Turn, has_table, merged
 
 log = logging.getLogger("todoke.record")
 
 TURN_ANSWERS_MAX: Final = 1_000
 """A turn of this many keeps the event loop for a millisecond or two: the next answer need not wait longer."""
-DOUBTS_REMEMBERED_MAX: Final = 100_000
 FINISH_GRACE_MS: Final = 2_000
 """Receipts mostly come within this time: then the first look at a block is the last."""
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
-ALL_PARTS: Final = -1
 MOVES_PER_TURN_MAX: Final = 1_000
-LATER_GRAIN_MS: Final = 250
-"""What is sent again within the same quarter of a second shares a block."""
 
 NO_MESSAGE_ID: Final = ("no_message_id", None, None)
 """The SMSC took it and gave no id: no receipt can ever be matched."""
@@ -84,6 +82,7 @@ class Recorder:
         other_keys: Callable[[str], CarrierKeys],
         holds: Callable[[], Mapping[bytes, bytes]] = dict,
         health: Health,
+        portability: LearnedPortability | None = None,
     ) -> None:
         """`holds`: what the store must say for a turn to be written (see Slots)."""
         self._config = config
@@ -98,6 +97,7 @@ class Recorder:
         self._other_keys = other_keys
         self._holds = holds
         self._health = health
+        self._portability = portability
         self._answers: list[Answer] = []
         self._late: list[Answer] = []
         self._doubts: list[Token] = []
@@ -105,10 +105,7 @@ class Recorder:
         self._grants_wanted = False
         self._ended_runs: list[Run] = []
         """Runs found to have nothing left to send: their end is still to be recorded."""
-        self._moved_doubts: OrderedDict[tuple[str, int], tuple[str, int]] = OrderedDict()
-        """Where a message in doubt was -> where its copy is."""
-        self._open_copies: dict[str, set[tuple[int, int]]] = {}
-        """Blocks with such copies, not closed yet -> (index, part or ALL_PARTS) of what has ended in them."""
+        self.copies = Copies(keys, outgoing, epoch)
         self.bell = Bell()
         self.granted_open = 0
         """Parts granted and without a recorded outcome, over all runs."""
@@ -233,7 +230,7 @@ class Recorder:
             self._sort_out_dropped()
         if self._late:
             await self._drop_too_late()
-        work = _Turn(self._keys, int(self._clock.wall() * 1000))
+        work = Turn(self._keys, int(self._clock.wall() * 1000))
         answers = self._answers
         if len(answers) > TURN_ANSWERS_MAX:
             self._answers = answers[TURN_ANSWERS_MAX:]
@@ -291,7 +288,7 @@ class Recorder:
             # Nothing of it may be granted again, nor the run closed a second time.
             run.next = run.grant = run.usable = len(run.entries)
             self._outgoing.runs.pop(run.block_id, None)
-            self._open_copies.pop(run.block_id, None)
+            self.copies.closed(run.block_id)
         if closed or work.later:
             moved = sum(len(items) for items in work.later.values())
             self.on_closed(sum(len(run.entries) for run in closed) - moved)
@@ -309,7 +306,7 @@ class Recorder:
             self.bell.ring()
 
     async def _write(
-        self, work: _Turn, fresh: list[Run]
+        self, work: Turn, fresh: list[Run]
     ) -> tuple[list[Run], list[Any] | Applied, list[tuple[Run, int]]]:
         """Build the commit and write it. Returns the runs that ended, the replies, and where each first look
         is.
@@ -319,7 +316,7 @@ class Recorder:
         if work.rx:
             ids = work.rx[::2]
             if len(set(ids)) < len(ids):
-                work.rx = _merged(work.rx)
+                work.rx = merged(work.rx)
                 ids = work.rx[::2]
             commands.append(("HMGET", self._keys.receipts, *ids))
             commands.append(("HSET", self._keys.receipts, *work.rx))
@@ -349,7 +346,7 @@ class Recorder:
         assert replies is not None  # this stage watches nothing
         return closed, replies, reads
 
-    async def _after_index(self, work: _Turn, replies: list[Any] | Applied) -> None:
+    async def _after_index(self, work: Turn, replies: list[Any] | Applied) -> None:
         """Two things the index may tell once it is written: an id that was given before, a receipt that came
         first.
         """
@@ -391,7 +388,7 @@ class Recorder:
 
     # -- answers ---------------------------------------------------------------------------------------
 
-    def _take_answers(self, work: _Turn, answers: list[Answer]) -> None:
+    def _take_answers(self, work: Turn, answers: list[Answer]) -> None:
         """The hot loop: one ESME_ROK a message, mostly."""
         head = b"0" + (work.now_ms // 1000).to_bytes(4, "big")
         rx = work.rx
@@ -430,20 +427,22 @@ class Recorder:
                         )
                     )
                 )
+            if extra is not None and extra.carriers and self._portability is not None:
+                self._portability.accepted(entry.to, self._config.name, self._clock.monotonic())
             work.resolved_parts += 1
             if entry.parts == 1:
                 run.open -= 1
                 if extra is not None and not extra.receipt:
-                    self._tell(work, run, index, entry, "sent")
+                    work.tell(run, index, entry, "sent")
                 elif not message_id:
-                    self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+                    work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
             else:
                 if not message_id:
                     run.long[index].nameless = True
                 self._long_part_done(work, run, index, part, OK)
         self.counts["sent"] += len(answers) - (self.counts["refused"] - refused)
 
-    def _part_failed(self, work: _Turn, run: Run, index: int, part: int, outcome: int) -> None:
+    def _part_failed(self, work: Turn, run: Run, index: int, part: int, outcome: int) -> None:
         """A part was refused (command_status) or is in doubt (IN_DOUBT)."""
         entry = run.entries[index]
         assert entry is not None
@@ -456,7 +455,7 @@ class Recorder:
         work.resolved_parts += parts_to_send(entry)
         self._decide(work, run, index, entry, {part: outcome}, None)
 
-    def _long_part_done(self, work: _Turn, run: Run, index: int, part: int, outcome: int) -> None:
+    def _long_part_done(self, work: Turn, run: Run, index: int, part: int, outcome: int) -> None:
         message = run.long[index]
         message.outstanding.discard(part)
         if outcome != OK:
@@ -469,10 +468,10 @@ class Recorder:
         if not message.failed:
             run.open -= 1
             if entry.extra is not None and not entry.extra.receipt:
-                self._tell(work, run, index, entry, "sent")
+                work.tell(run, index, entry, "sent")
             elif message.nameless or (entry.extra is not None and entry.extra.nameless):
-                self._close_table(work, run, index, entry)
-                self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+                work.close_table(run, index, entry)
+                work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
             return
         unsent = [each for each in message.bodies if each in message.todo or each in message.failed]
         work.resolved_parts += len(unsent)
@@ -483,7 +482,7 @@ class Recorder:
 
     def _decide(
         self,
-        work: _Turn,
+        work: Turn,
         run: Run,
         index: int,
         entry: Entry,
@@ -502,6 +501,8 @@ class Recorder:
             decision = retry.decide(
                 status, extra.attempts, self._config.max_attempts, self._rng.random(), health.classes
             )
+            if self._portability is not None and teaches(status, decision.status_class):
+                self._portability.refused(entry.to, self._config.name, self._clock.monotonic())
             full_s = full_s or destination_full(
                 status, health.destinations, entry.to, self._clock.monotonic()
             )
@@ -516,9 +517,9 @@ class Recorder:
                 tried = [*(extra.carriers or []), self._config.name]
                 other = self._elsewhere(entry, run.block.app, tried)
                 if other is not None:
-                    self._move(work, run, index, entry, last_status, other, tried)
+                    work.go_elsewhere(run, index, entry, last_status, other, tried)
                     return
-            self._fail(work, run, index, entry, worst.status_class, last_status)
+            work.fail(run, index, entry, worst.status_class, last_status)
             return
         after_s = 0.0 if worst is None or worst.after_s is None else max(full_s, worst.after_s)
         if doubt and self._config.in_doubt != "resend":
@@ -526,12 +527,12 @@ class Recorder:
         first_ms = extra.first_ms or work.now_ms
         too_late = work.now_ms + after_s * 1000 - first_ms > self._config.retry_horizon_s * 1000
         if doubt and (too_late or self._config.in_doubt == "never"):
-            self._end(work, run, index, blocks.ABANDONED, 0)
-            self._close_table(work, run, index, entry)
-            self._tell(work, run, index, entry, "unknown", ("in_doubt", None, None))
+            work.end(run, index, blocks.ABANDONED, 0)
+            work.close_table(run, index, entry)
+            work.tell(run, index, entry, "unknown", ("in_doubt", None, None))
             return
         if too_late and worst is not None:
-            self._fail(work, run, index, entry, worst.status_class, last_status)
+            work.fail(run, index, entry, worst.status_class, last_status)
             return
         self.counts["retried"] += 1
         again = msgspec.structs.replace(
@@ -544,51 +545,9 @@ class Recorder:
             last_status=last_status,
             accepted_ms=extra.accepted_ms or run.block.accepted_ms,
         )
-        self._later(work, run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
+        work.go_on_later(run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
 
-    def _later(
-        self, work: _Turn, run: Run, index: int, entry: Entry, extra: Extra, at_ms: int, command_status: int
-    ) -> None:
-        """The message goes on as an entry of a new block, due at `at_ms`; its id stays."""
-        due = -(-at_ms // LATER_GRAIN_MS) * LATER_GRAIN_MS
-        key = (self._config.name, run.lane, run.block.app, run.block.campaign, due)
-        moved = Entry(
-            entry.to,
-            entry.sender,
-            entry.text,
-            entry.ref,
-            entry.parts,
-            entry.expires_ms,
-            entry.reference,
-            extra,
-        )
-        work.later.setdefault(key, []).append((run, index, moved, command_status))
-
-    def _move(
-        self,
-        work: _Turn,
-        run: Run,
-        index: int,
-        entry: Entry,
-        command_status: int,
-        other: tuple[str, Entry],
-        tried: list[str],
-    ) -> None:
-        name, moved = other
-        before = entry.extra or Extra()
-        moved.extra = msgspec.structs.replace(
-            before,
-            message_id=blocks.message_id(self._config.name, run.block_id, index, entry),
-            attempts=0,
-            pending=None,
-            carriers=tried,
-            last_status=command_status,
-            accepted_ms=before.accepted_ms or run.block.accepted_ms,
-        )
-        key = (name, run.lane, run.block.app, run.block.campaign, 0)
-        work.later.setdefault(key, []).append((run, index, moved, command_status))
-
-    def _move_away(self, work: _Turn) -> None:
+    def _move_away(self, work: Turn) -> None:
         """While the breaker is open: what was not given to a bind goes to the next carrier of its route.
 
         Not with a part in doubt, nor after a part's ROK: then only this account can tell what became of it.
@@ -614,7 +573,7 @@ class Recorder:
                     if index < run.grant:
                         work.resolved_parts += parts_to_send(entry)
                     self.counts["moved"] += 1
-                    self._move(work, run, index, entry, extra.last_status, other, tried)
+                    work.go_elsewhere(run, index, entry, extra.last_status, other, tried)
         if not left:
             self.bell.ring()
 
@@ -626,7 +585,7 @@ class Recorder:
         if moving:
             self.bell.ring()
 
-    def _close_later(self, work: _Turn) -> None:
+    def _close_later(self, work: Turn) -> None:
         """The blocks of what is sent again, and the facts that say where each message went."""
         for (carrier, lane, app, campaign, at_ms), items in work.later.items():
             keys = self._other_keys(carrier)
@@ -641,7 +600,7 @@ class Recorder:
                     work.due_times.append(at_ms)
                 for position, (run, index, moved, command_status) in enumerate(chunk):
                     place = f"{carrier}.{block_id}.{position}"
-                    self._end(work, run, index, blocks.MOVED, command_status, place)
+                    work.end(run, index, blocks.MOVED, command_status, place)
                     before = run.entries[index]
                     if before is not None and before.extra is not None and before.extra.message_id:
                         mid = before.extra.message_id
@@ -649,60 +608,11 @@ class Recorder:
                         if moved.extra is not None and moved.extra.pending != before.extra.pending:
                             work.moved_on(mid, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}")
                     if moved.extra is not None and moved.extra.doubled and carrier == self._config.name:
-                        self._remember_doubt((run.block_id, index), (block_id, position))
-
-    def _remember_doubt(self, before: tuple[str, int], after: tuple[str, int]) -> None:
-        self._moved_doubts[before] = after
-        self._open_copies.setdefault(after[0], set())
-        if len(self._moved_doubts) > DOUBTS_REMEMBERED_MAX:
-            self._moved_doubts.popitem(last=False)
-
-    def _end(
-        self, work: _Turn, run: Run, index: int, kind: int, command_status: int, where: str = ""
-    ) -> None:
-        run.ended.append((index, kind, command_status, where))
-        run.open -= 1
-        work.touch(run)
-
-    def _fail(
-        self, work: _Turn, run: Run, index: int, entry: Entry, status_class: str, command_status: int
-    ) -> None:
-        self._end(work, run, index, blocks.FAILED, command_status)
-        if has_table(entry):
-            self._close_table(work, run, index, entry)
-        self._tell(work, run, index, entry, "rejected", (str(status_class), command_status, None))
-
-    def _close_table(self, work: _Turn, run: Run, index: int, entry: Entry) -> None:
-        """Receipts of the parts that were taken decide nothing any more: the message has ended otherwise."""
-        mid = blocks.message_id(self._config.name, run.block_id, index, entry)
-        work.commands.append(("HSET", self._keys.multi, mid, b"!"))
-
-    def _tell(
-        self,
-        work: _Turn,
-        run: Run,
-        index: int,
-        entry: Entry,
-        state: str,
-        error: tuple[str, int | None, str | None] | None = None,
-    ) -> None:
-        told = Told(
-            "report",
-            blocks.message_id(self._config.name, run.block_id, index, entry),
-            entry.ref,
-            state,
-            self._config.name,
-            entry.parts,
-            0,
-            entry.extra is not None and entry.extra.doubled,
-            error,
-            work.now_ms,
-        )
-        work.events.setdefault(run.block.app, []).append(told)
+                        self.copies.remember((run.block_id, index), (block_id, position))
 
     # -- skips, cancellations, late answers --------------------------------------------------------------
 
-    def _take_skips(self, work: _Turn) -> None:
+    def _take_skips(self, work: Turn) -> None:
         skips, self._outgoing.skips = self._outgoing.skips, []
         for run, index, kind, at_ms in skips:
             entry = run.entries[index]
@@ -719,17 +629,17 @@ class Recorder:
                     message_id=blocks.message_id(self._config.name, run.block_id, index, entry),
                     accepted_ms=(entry.extra.accepted_ms if entry.extra else 0) or run.block.accepted_ms,
                 )
-                self._later(work, run, index, entry, extra, at_ms, 0)
+                work.go_on_later(run, index, entry, extra, at_ms, 0)
             elif kind == blocks.EXPIRED:
                 self.counts["expired"] += 1
-                self._end(work, run, index, kind, 0)
+                work.end(run, index, kind, 0)
                 if has_table(entry):
-                    self._close_table(work, run, index, entry)
-                self._tell(work, run, index, entry, "expired")
+                    work.close_table(run, index, entry)
+                work.tell(run, index, entry, "expired")
             else:
-                self._fail(work, run, index, entry, "unencodable", 0)
+                work.fail(run, index, entry, "unencodable", 0)
 
-    def _take_cancels(self, work: _Turn) -> list[tuple[Callable[[bool], None], bool]]:
+    def _take_cancels(self, work: Turn) -> list[tuple[Callable[[bool], None], bool]]:
         """Cancel what no bind has been given. Answered after the journal says so."""
         cancels, self._cancels = self._cancels, []
         results: list[tuple[Callable[[bool], None], bool]] = []
@@ -742,10 +652,10 @@ class Recorder:
                 if index < run.grant:
                     work.resolved_parts += parts_to_send(entry)
                 self.counts["cancelled"] += 1
-                self._end(work, run, index, blocks.CANCELLED, 0)
+                work.end(run, index, blocks.CANCELLED, 0)
                 if has_table(entry):
-                    self._close_table(work, run, index, entry)
-                self._tell(work, run, index, entry, "cancelled")
+                    work.close_table(run, index, entry)
+                work.tell(run, index, entry, "cancelled")
             results.append((done, possible))
         return results
 
@@ -788,7 +698,7 @@ class Recorder:
             self._late = [answer for answer in self._late if answer[0] not in tokens]
         return answers
 
-    def _take_late(self, work: _Turn, late: list[Answer]) -> None:
+    def _take_late(self, work: Turn, late: list[Answer]) -> None:
         """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is
         withdrawn.
         """
@@ -799,13 +709,13 @@ class Recorder:
                 continue
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
-            place = self._withdraw(work, run, index, part, text)
+            place = self.copies.withdraw(work, run, index, part, text)
             doubled = True if place is None or extra.doubled else WITHDRAWN
             if place is None:
                 # The copy is on its way or there is none: both may be told of, and the block of the first
                 # one waits.
                 place = (run.block_id, index)
-                self._note_sent(work, place, part, text)
+                self.copies.note_sent(work, place, part, text)
                 if extra.message_id:
                     work.moved_on(
                         extra.message_id, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}"
@@ -813,9 +723,9 @@ class Recorder:
             else:
                 self.counts["resolved_late"] += 1
                 if entry.parts == 1 and not extra.receipt:
-                    self._tell(work, run, index, entry, "sent")
+                    work.tell(run, index, entry, "sent")
                 elif entry.parts == 1 and not message_id:
-                    self._tell(work, run, index, entry, "unknown", NO_MESSAGE_ID)
+                    work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
             if message_id and extra.receipt:
                 mid = blocks.message_id(self._config.name, run.block_id, index, entry)
                 origin = (
@@ -827,69 +737,6 @@ class Recorder:
                     b"0" + (work.now_ms // 1000).to_bytes(4, "big") + _encode(origin),
                 ]
 
-    def _withdraw(self, work: _Turn, run: Run, index: int, part: int, text: str) -> tuple[str, int] | None:
-        """Let the copy of a message in doubt not be sent: its first one was taken, under this message_id.
-
-        Returns where the copy stood; None if there is none, or it cannot be stopped any more.
-        """
-        place = (run.block_id, index)
-        while place in self._moved_doubts:
-            place = self._moved_doubts[place]
-        block_id, position = place
-        withdrawn = self._open_copies.get(block_id)
-        if withdrawn is None or (position, ALL_PARTS) in withdrawn or (position, part) in withdrawn:
-            # Of two late answers for one part the second tells of one copy more.
-            return None
-        ahead = self._outgoing.runs.get(block_id)
-        if ahead is None:
-            # Waiting in `due` or in a lane: the step that grants it for the first time reads this.
-            before = run.entries[index]
-            if before is None or (
-                before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))
-            ):
-                return None
-            withdrawn.add((position, ALL_PARTS if before.parts == 1 else part))
-            self._note_sent(work, place, part, text)
-            return place
-        entry = ahead.entries[position]
-        if entry is None or position < ahead.next or position in ahead.skip or entry.parts > 1:
-            return None
-        ahead.skip.add(position)
-        if position < ahead.grant:
-            work.resolved_parts += 1
-        ahead.sent.append(position)
-        ahead.ids.append(text)
-        if ahead.has_long:
-            ahead.parts.append(part)
-        ahead.open -= 1
-        work.touch(ahead)
-        return place
-
-    def _note_sent(self, work: _Turn, place: tuple[str, int], part: int, text: str) -> None:
-        """A part was taken whose block is not in hand, or has no more to send."""
-        block_id, index = place
-        record = blocks.Record(blocks.FORMAT, self._epoch, -1, [index], [part], [text])
-        work.commands.append(("RPUSHX", self._keys.journal(block_id), blocks.encode(record)))
-
-    def settled(self, block_id: str, index: int, part: int) -> None:
-        """A copy that waits in a block not in hand is not needed: its first one was taken."""
-        copies = self._open_copies.get(block_id)
-        if copies is not None:
-            copies.add((index, part))
-
-    def copy_moved(self, before: tuple[str, int], after: tuple[str, int]) -> None:
-        """A copy that waits in a block not in hand was put into another block: (block, index) of both."""
-        self.ended_elsewhere(*before)
-        self._remember_doubt(before, after)
-
-    def ended_elsewhere(self, block_id: str, index: int) -> None:
-        """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any
-        more.
-        """
-        copies = self._open_copies.get(block_id)
-        if copies is not None:
-            copies.add((index, ALL_PARTS))
-
     # -- grants ----------------------------------------------------------------------------------------
 
     def reserve(self, parts: int) -> bool:
@@ -899,14 +746,14 @@ class Recorder:
         self.granted_open += parts
         return True
 
-    def _take_back(self, work: _Turn) -> None:
+    def _take_back(self, work: Turn) -> None:
         """While an operator's pause lasts nothing is granted that was not handed to a bind."""
         runs, parts = self._outgoing.take_back()
         work.resolved_parts += parts
         for run in runs:
             work.touch(run)
 
-    def _grant(self, work: _Turn) -> list[Run]:
+    def _grant(self, work: Turn) -> list[Run]:
         self._grants_wanted = False
         if self.stopping or self._outgoing.paused:
             return []
@@ -991,58 +838,3 @@ class Recorder:
     async def _look_again(self, run: Run) -> None:
         (records,) = await self._stage.read_surely([("LRANGE", run.journal_key, 0, -1)])
         self._first_look(run, records)
-
-
-class _Turn:
-    """What one turn gathers."""
-
-    def __init__(self, keys: CarrierKeys, now_ms: int) -> None:
-        self.keys = keys
-        self.now_ms = now_ms
-        self.dirty: list[Run] = []
-        self.rx: list[bytes] = []
-        """Receipt index fields and values, alternating."""
-        self.commands: list[tuple[Any, ...]] = []
-        self.events: dict[str, list[Told]] = {}
-        self.later: dict[tuple[str, str, str, str, int], list[tuple[Run, int, Entry, int]]] = {}
-        self.due_times: list[int] = []
-        self.resolved_parts = 0
-        self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
-
-    def touch(self, run: Run) -> None:
-        """This run gets a journal record in this turn."""
-        if not run.dirty:
-            run.dirty = True
-            self.dirty.append(run)
-
-    def moved_on(self, message_id: str, kind: int, command_status: int, place: str) -> None:
-        """A message goes on that was accepted in another block: that one's journal names its last place
-        (MOVED), and those where parts of it were sent (ALSO), because it has to outlive them.
-        """
-        carrier, block_id, index = blocks.split_message_id(message_id)
-        facts = self._moved_on.setdefault((carrier, block_id), [])
-        facts.append((index, kind, command_status, place))
-
-    def places(self, epoch: int) -> list[tuple[Any, ...]]:
-        """The commands that write down what `moved_on` was told."""
-        return [
-            (
-                "RPUSHX",
-                CarrierKeys(carrier).journal(block_id),
-                blocks.encode(blocks.Record(blocks.FORMAT, epoch, -1, ended=facts)),
-            )
-            for (carrier, block_id), facts in self._moved_on.items()
-        ]
-
-
-def has_table(entry: Entry) -> bool:
-    """Whether receipts of this message meet in a table (see receipts.correlation)."""
-    return entry.parts > 1 or (entry.extra is not None and entry.extra.doubled)
-
-
-def _merged(rx: list[bytes]) -> list[bytes]:
-    """Fields and values of the receipt index where an SMSC gave one id more than once in a turn."""
-    found: dict[bytes, list[bytes]] = {}
-    for key, value in zip(rx[::2], rx[1::2], strict=True):
-        found.setdefault(key, []).append(value)
-    return [each for key, values in found.items() for each in (key, joined(values))]

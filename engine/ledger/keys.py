@@ -22,6 +22,8 @@ class CarrierKeys:
     """Every key of one carrier account."""
 
     __slots__ = (
+        "answers",
+        "asks",
         "due",
         "hand",
         "lanes",
@@ -47,6 +49,8 @@ class CarrierKeys:
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
         self.members = self.prefix + b"members"
+        self.asks = self.prefix + b"asks"
+        self.answers = self.prefix + b"answers"
         self.queued = {lane: self.prefix + b"queued:" + lane.encode() for lane in LANES}
 
     def block(self, block_id: str) -> bytes:

@@ -21,6 +21,7 @@ from .fields import (
     DESTINATION_DIGITS,
     INTERMEDIATE,
     MANY,
+    MOVED_ON,
     REPORT_STATES,
     SEVERITY,
     STATE_OCTETS,
@@ -46,8 +47,17 @@ class Batch:
     goes.
     """
 
-    def __init__(self, carrier: str, now_ms: int, one_receipt: bool) -> None:
-        """`now_ms` wall-clock milliseconds; `one_receipt`: one receipt speaks for all parts of a message."""
+    def __init__(
+        self,
+        carrier: str,
+        now_ms: int,
+        one_receipt: bool,
+        goes_on: Callable[[Receipt], bool] = lambda receipt: False,
+    ) -> None:
+        """`now_ms` wall-clock milliseconds; `one_receipt`: one receipt speaks for all parts of a message;
+        `goes_on`: whether a message of one part, failed so, may be tried over another carrier.
+        """
+        self._goes_on = goes_on
         self._carrier = carrier
         self._now_ms = now_ms
         self._now_s = now_ms // 1000
@@ -62,6 +72,10 @@ class Batch:
         """Parts whose message has a table: `finish_long` once that is read."""
         self.applied = 0
         self.repeated = 0
+        self.again: list[tuple[bytes, Origin, Receipt]] = []
+        """Messages that may go on elsewhere: `tell_failed` or `moved_on`. Index key, origin, receipt."""
+        self.unanswered = 0
+        """Parts for which no receipt came in time."""
         self.delivered = 0
         """Parts whose first final receipt says delivered ..."""
         self.failed: list[Receipt] = []
@@ -124,7 +138,7 @@ class Batch:
             return self._apply_many(key, value, receipt)
         if (not exact or is_final(value)) and not _same_destination(origin_of(value), receipt):
             return False
-        changed = self._transition(value, receipt)
+        changed = self._transition(key, value, receipt)
         if changed is not None:
             self.changed[key] = changed
         return True
@@ -139,13 +153,25 @@ class Batch:
             return False
         waiting = [position for position in fitting if not is_final(found[position])]
         position = waiting[0] if waiting else fitting[-1]
-        changed = self._transition(found[position], receipt)
+        changed = self._transition(key, found[position], receipt)
         if changed is not None:
             found[position] = changed
             self.changed[key] = joined(found)
         return True
 
-    def _transition(self, value: bytes, receipt: Receipt) -> bytes | None:
+    def tell_failed(self, origin: Origin, receipt: Receipt) -> None:
+        """A message of `again` stays where it is: its app is told."""
+        self._tell(origin, "report", REPORT_STATES[STATE_OCTETS[receipt.state]], 0, receipt)
+
+    def moved_on(self, key: bytes, origin: Origin) -> None:
+        """A message of `again` goes on elsewhere: whatever is heard of it here changes nothing any more."""
+        found = candidates(self.changed[key])
+        for position, value in enumerate(found):
+            if origin_of(value) == origin:
+                found[position] = with_state(value, MOVED_ON, self._now_s)
+        self.changed[key] = joined(found)
+
+    def _transition(self, key: bytes, value: bytes, receipt: Receipt) -> bytes | None:
         """The value after this receipt, None for no change; tells the app what is to be told."""
         octet = value[0]
         new = STATE_OCTETS.get(receipt.state) if receipt.state in FINAL_STATES else None
@@ -161,12 +187,15 @@ class Batch:
                 self.delivered += 1
             else:
                 self.failed.append(receipt)
+                if not has_table(origin) and self._goes_on(receipt):
+                    self.again.append((key, origin, receipt))
+                    return with_state(value, new, self._now_s)
             if has_table(origin):
                 self.long.append((origin, new, receipt))
             else:
                 self._tell(origin, "report", REPORT_STATES[new], 1 if new == DELIVERED else 0, receipt)
             return with_state(value, new, self._now_s)
-        if new == DELIVERED and octet != DELIVERED:
+        if new == DELIVERED and octet not in (DELIVERED, MOVED_ON):
             origin = origin_of(value)
             self.applied += 1
             if has_table(origin):
@@ -185,6 +214,7 @@ class Batch:
         for position, value in enumerate(found):
             if not is_final(value) and since_s(value) <= since_max_s:
                 origin = origin_of(value)
+                self.unanswered += 1
                 if has_table(origin):
                     self.long.append((origin, STATE_OCTETS["timeout"], None))
                 else:

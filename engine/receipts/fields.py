@@ -28,6 +28,8 @@ STATE_OCTETS: Final = {
     "skipped": 0x53,  # S
     "timeout": 0x54,  # T: no receipt within receipt_timeout_s
 }
+MOVED_ON: Final = 0x4D
+"""M: it was not delivered, and the message goes on over another carrier: what comes for it here is over."""
 REPORT_STATES: Final = {
     0x44: "delivered",
     0x45: "expired",

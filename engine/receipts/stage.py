@@ -24,6 +24,7 @@ from ...codecs.receipt import Receipt, id_variants, parse_deliver
 from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
+from ..ledger import blocks
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import CarrierKeys
@@ -47,6 +48,9 @@ class DeliveringBind(Protocol):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+
+MoveOn = Callable[[blocks.Block, int, blocks.Entry], "list[tuple[Any, ...]] | None"]
+"""(block, index, entry) -> the commands by which this message goes on elsewhere, or None."""
 
 Item = tuple[DeliveringBind, int, int, bytes]
 """bind, handle, command_id, frame."""
@@ -95,7 +99,12 @@ class ReceiptStage:
         self._stage = stage
         self._clock = clock
         self._app_for = app_for
+        self.goes_on: Callable[[Receipt], bool] = lambda receipt: False
+        """Whether a message that failed so may be tried over another carrier."""
+        self.move_on: MoveOn | None = None
         self._items: list[Item] = []
+        self.moves: list[tuple[Any, ...]] = []
+        """The commands by which messages of this turn go on over another carrier."""
         self._orphan_keys: list[bytes] = []
         self.bell = Bell()
         self.applying = anyio.Lock()
@@ -113,6 +122,7 @@ class ReceiptStage:
             "received": 0,
             "unreadable": 0,
             "put_off": 0,
+            "moved": 0,
         }
         self.lag_s = 0.0
         """How long the last batch waited between its arrival and its answer."""
@@ -143,6 +153,13 @@ class ReceiptStage:
                 await self._turn()
             finally:
                 self.busy = False
+
+    async def learn(self, receipts: list[Receipt]) -> None:
+        """Apply what was asked for, as if receipts had said it. Raises StoreError."""
+        work = _Work(parked=True)
+        work.receipts += receipts
+        work.keys += [index_key(receipt.message_id.encode("latin-1", "replace")) for receipt in receipts]
+        await self._apply(work, [])
 
     async def _turn(self) -> None:
         items, self._items = self._items[:TURN_RECEIPTS_MAX], self._items[TURN_RECEIPTS_MAX:]
@@ -228,6 +245,7 @@ class ReceiptStage:
 
     async def _apply_alone(self, work: _Work, received: list[Told]) -> list[int]:
         while True:
+            self.moves = []
             batch, unmatched = await self._decide(work)
             commands = self._commands(batch)
             for told in received:
@@ -269,7 +287,10 @@ class ReceiptStage:
         """What the receipts change, and the positions of those that match nothing."""
         keys = work.keys
         batch = Batch(
-            self._config.name, int(self._clock.wall() * 1000), self._config.multipart_receipts == "one"
+            self._config.name,
+            int(self._clock.wall() * 1000),
+            self._config.multipart_receipts == "one",
+            self.goes_on,
         )
         if not keys:
             return batch, []
@@ -283,7 +304,30 @@ class ReceiptStage:
             (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
             batch.multi = dict(zip(names, tables, strict=True))
             batch.finish_long()
+        if batch.again:
+            await self._move_on(batch)
         return batch, unmatched
+
+    async def _move_on(self, batch: Batch) -> None:
+        """Failed messages that another carrier may deliver go on there, and nothing is told yet."""
+        again = batch.again
+        bodies = await self._stage.read(
+            [("GET", self._keys.block(origin.block_id)) for _, origin, _ in again]
+        )
+        for (key, origin, receipt), body in zip(again, bodies, strict=True):
+            entry = None
+            if body is not None:
+                block = blocks.decode_block(body)
+                entry = block.entries[origin.index]
+            commands = None
+            if entry is not None and self.move_on is not None:
+                commands = self.move_on(block, origin.index, entry)
+            if commands is None:
+                batch.tell_failed(origin, receipt)
+            else:
+                batch.moved_on(key, origin)
+                self.moves += commands
+                self.counts["moved"] += 1
 
     async def _look_closer(self, work: _Work, missed: list[int], batch: Batch) -> list[int]:
         """Other forms of ids that the index does not know: the other base, the id in the text beside the
@@ -317,6 +361,7 @@ class ReceiptStage:
                 commands.append(("HSET", key, *chain.from_iterable(changed.items())))
         for app, told in batch.events.items():
             commands += publish(app, told)
+        commands += self.moves
         return commands
 
     def _clear(self, work: _Work, unmatched: list[int]) -> list[tuple[Any, ...]]:

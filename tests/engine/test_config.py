@@ -164,7 +164,10 @@ ERRORS = [
         "[node]\ndatta = 1",
         "table [node]: key 'datta': unknown (did you mean 'data'?); allowed: data, drain_s,",
     ),
-    ("[nodes]", "table [nodes]: unknown; allowed: [node], [redis], [intake], [app], [carrier], [route]"),
+    (
+        "[nodes]",
+        "table [nodes]: unknown; allowed: [node], [redis], [intake], [portability], [app], [carrier],",
+    ),
     (
         "[redis]\nurl = 'http://u:hush@h'",
         "table [redis]: key 'url': 'http://h' is not allowed; allowed: 'embedded',",

@@ -153,3 +153,66 @@ def test_a_bind_that_is_not_bound_by_its_smsc_is_bound_anew() -> None:
         assert [each.text for each in bind.seen] == ["1", "1"]
 
     run(story)
+
+
+RETRIED = node_config(
+    {"window": 10, "retry_failed": True}, {"name": "au", "window": 10, "retry_failed": True}
+)
+
+
+def test_a_failed_delivery_is_tried_elsewhere_and_told_once() -> None:
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        mids = await house.accept("1")
+        first.answer("A1")
+        await house.settle()
+        first.receipt("A1", "UNDELIV", err="034")
+        await house.later(6)
+        assert await house.states() == []
+        assert (await house.query(mids[0]))["carrier"] == "au"
+        second.answer("B1")
+        await house.settle()
+        second.receipt("B1")
+        await house.settle()
+        assert await house.states() == [(mids[0], "delivered")]
+        first.receipt("A1", "UNDELIV", err="034")
+        first.receipt("A1")
+        await house.later(2_000)
+        assert await house.states() == []
+        assert house.left_over() == house.left_over("au") == {}
+
+    run(story, RETRIED)
+
+
+def test_failed_everywhere_the_last_failure_is_the_report() -> None:
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        mids = await house.accept("1")
+        first.answer("A1")
+        await house.settle()
+        first.receipt("A1", "UNDELIV", err="034")
+        await house.later(6)
+        second.answer("B1")
+        await house.settle()
+        second.receipt("B1", "EXPIRED", err="036")
+        await house.later(6)
+        assert await house.states() == [(mids[0], "expired")]
+        assert len(first.seen) == len(second.seen) == 1
+
+    run(story, RETRIED)
+
+
+def test_a_permanent_failure_is_told_at_once() -> None:
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        mids = await house.accept("1", "x" * 200)
+        first.answer("A1", "A2", "A3")
+        await house.settle()
+        first.receipt("A1", "UNDELIV", err="001")
+        first.receipt("A2", "UNDELIV", err="034")  # of a message in parts: its parts must stay together
+        first.receipt("A3")
+        await house.later(6)
+        assert await house.states() == [(mids[0], "undeliverable"), (mids[1], "undeliverable")]
+        assert second.seen == []
+
+    run(story, RETRIED)
