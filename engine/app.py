@@ -10,6 +10,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -27,6 +28,7 @@ from ..codecs.errors import TextError
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
 from .config_errors import ConfigError
+from .desk import Desk
 from .dispatch.bodies import least_ms
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.portability import KnownPortability, LearnedPortability, NumberTable, load_table
@@ -94,6 +96,10 @@ class Engine:
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
         numbers = itertools.count(1)
+
+        def mint() -> str:
+            return f"{self.epoch:x}-r{next(numbers):x}"
+
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
         portability = KnownPortability(
             LearnedPortability(ttl_s=self.config.portability.ttl_s), self._numbers or NumberTable()
@@ -113,7 +119,7 @@ class Engine:
                 self._connector_for(config),
                 epoch=self.epoch,
                 peers=self._peers,
-                mint=lambda: f"{self.epoch:x}-r{next(numbers):x}",
+                mint=mint,
                 elsewhere=partial(self._elsewhere, router, portability),
                 other_keys=carrier_keys.__getitem__,
                 app_for=lambda _to: self.app_names[0],
@@ -160,6 +166,14 @@ class Engine:
             self.carriers,
             self.feeds,
             self.epoch,
+        )
+        self.desk = Desk(
+            self._clock,
+            self._store,
+            self.carriers,
+            epoch=self.epoch,
+            mint=mint,
+            told=self._told,
         )
         for carrier in self.carriers.values():
             await group.start(carrier.run)
@@ -214,7 +228,13 @@ class Engine:
         self, router: Router, portability: KnownPortability, entry: Entry, app: str, tried: list[str]
     ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
-        for name in router.choose_ported(entry.to, portability, self._clock.monotonic()):
+        names = list(router.choose_ported(entry.to, portability, self._clock.monotonic()))
+        paused = [name for name in names if name in self.carriers and self.carriers[name].hand.paused]
+        if paused:
+            # Better to wait where it is than at a paused account; better to wait there than to be refused.
+            may_stay = bool(tried) and self.carriers[tried[-1]].recorder.moving
+            names = [name for name in names if name not in paused] + ([] if may_stay else paused)
+        for name in names:
             if name in tried or name not in self.carriers or name in self.open_carriers:
                 continue
             carrier = self.carriers[name]
@@ -333,6 +353,8 @@ async def run_node(
                 frame_octets_max=config.intake.frame_octets_max,
                 connections_max=config.intake.connections_max,
             ),
+            desk=engine.desk,
+            operators={0, os.geteuid()},
         )
         node.intake_statistics = intake.statistics
         serving = anyio.CancelScope()

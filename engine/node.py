@@ -22,7 +22,7 @@ from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
 from .ledger.accept import AcceptStage
-from .ledger.events import Told, publish
+from .ledger.events import Told, publish, rfc3339
 from .ledger.keys import LANES
 from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
@@ -278,8 +278,15 @@ class TodokeNode:
             "binds": [msgspec.to_builtins(bind) for bind in status.binds],
             "bound": sum(bind.bound_since is not None for bind in status.binds),
             "window": carrier.config.window,
+            "window_allowed": status.window,
+            "paused": status.hand.paused,
+            "changed_by": status.hand.by or None,
+            "changed_at": rfc3339(status.hand.at_ms) if status.hand.at_ms else None,
+            "slots_held": status.slots_held,
+            "health": msgspec.to_builtins(status.health),
             "outstanding": sum(bind.outstanding for bind in status.binds),
             "rate": carrier.config.rate,
+            "rate_allowed": status.rate,
             "rate_used": status.used_last_second,
             "queued": {lane: int(value or 0) for lane, value in zip(LANES, replies[:3], strict=True)},
             "oldest_queued_s": round((now_ms - min(oldest)) / 1000, 3) if oldest else None,

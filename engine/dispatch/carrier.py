@@ -38,7 +38,8 @@ from ..session.settings import SessionConfig
 from .asks import Asks
 from .bodies import BodyMaker
 from .due import DueStage
-from .health import Health
+from .hand import Hand, change, read_hand
+from .health import Health, HealthStatistics
 from .inquirer import Inquirer, Question
 from .late import LateFacts
 from .outgoing import Outgoing
@@ -49,6 +50,7 @@ from .recorder import Elsewhere, Recorder
 from .retry import parse_classes
 from .slots import Slots
 from .taker import Taker
+from .tracing import Tracing
 
 log = logging.getLogger("todoke.carrier")
 
@@ -84,6 +86,13 @@ class CarrierStatus(msgspec.Struct, frozen=True):
     used_last_second: int
     receipt_lag_s: float
     in_doubt: int
+    slots_held: list[int]
+    hand: Hand
+    window: int
+    """Of one bind, as the operator and the contract allow."""
+    rate: float
+    """Parts a second of the whole account, as the operator and the contract allow; 0 = unlimited."""
+    health: HealthStatistics
 
 
 class Carrier:
@@ -189,6 +198,10 @@ class Carrier:
         self.receiving_only: list[Bind] = []
         self.binds: list[Bind] = []
         self._by_slot: dict[int, list[Bind]] = {}
+        self.hand = Hand()
+        self._hand_stage = store.stage(f"hand-{config.name}")
+        self._hand_lock = anyio.Lock()
+        self.tracing = Tracing(lambda: [*self.binds, *self.receiving_only], clock.wall)
         for number in range(1, config.binds + 1):
             self._make_binds(number)
         self._running: set[int] = set()
@@ -240,6 +253,10 @@ class Carrier:
             ]
             self.receiving_only.append(made[1])
         self.binds.append(made[0])
+        if self.hand.window is not None:
+            made[0].window = self.health.window_of(made[0].name)
+        for bind in made:
+            self.tracing.made(bind)
         self._by_slot[number] = made
 
     # -- slots -----------------------------------------------------------------------------------------
@@ -266,9 +283,10 @@ class Carrier:
     def _share_rate(self) -> None:
         """Each slot is worth an even part of the account's rate."""
         config = self.config
-        if config.rate and self.slots.held:
+        rate = self.hand.rate_of(config.rate)
+        if (rate or self.outgoing.pacer.rate) and self.slots.held:
             now = self._clock.monotonic()
-            self.health.pace.set_contract(config.rate * len(self.slots.held) / config.binds)
+            self.health.pace.set_contract(rate * len(self.slots.held) / config.binds)
             self.outgoing.pacer.set_rate(self.health.pace.rate(now), now)
 
     def _renewed(self) -> None:
@@ -284,6 +302,7 @@ class Carrier:
         while True:
             await self._lease_bell.wait()
             try:
+                await self._look_at_hand()
                 if not self.slots.alone or not self._was_alone:
                     await self.asks.look()
                     await self.taker.look_for_more()
@@ -371,6 +390,49 @@ class Carrier:
             await anyio.sleep(UNDECIDED_S)
             async with self._late_lock:
                 await self.late.write(undecided)
+
+    # -- an operator's hand ----------------------------------------------------------------------------
+
+    async def lay_hand(self, act: str, value: float | None, by: str) -> Hand:
+        """Pause, resume, another rate or window, durably and at once; `value` None: as configured.
+
+        Other processes of the account learn it when they renew their leases. Raises OutOfRange, StoreError.
+        """
+        config, key = self.config, self.keys.hand
+        now_ms = int(self._clock.wall() * 1000)
+        commands = change(act, value, rate=config.rate, window=config.window, key=key, by=by, at_ms=now_ms)
+        async with self._hand_lock:
+            replies = await self._hand_stage.commit([*commands, ("HGETALL", key)])
+            assert replies is not None  # this stage watches nothing
+            self._obey(read_hand(replies[-1]))
+        return self.hand
+
+    async def _look_at_hand(self) -> None:
+        """What an operator has changed by way of another process. Raises StoreError."""
+        async with self._hand_lock:
+            (pairs,) = await self._hand_stage.read([("HGETALL", self.keys.hand)])
+            self._obey(read_hand(pairs))
+
+    def _obey(self, hand: Hand) -> None:
+        before, self.hand = self.hand, hand
+        if hand == before:
+            return
+        config, outgoing = self.config, self.outgoing
+        rate, window = hand.rate_of(config.rate), hand.window_of(config.window)
+        log.warning(
+            "%s: %s, rate %s, window %d, by %s",
+            config.name, "paused" if hand.paused else "not paused", f"{rate:g}" if rate else "unlimited",
+            window, hand.by or "nobody",
+        )  # fmt: skip
+        outgoing.paused = hand.paused
+        self._share_rate()
+        self._health_bell.ring()
+        if window != before.window_of(config.window):
+            self.health.set_window(window)
+            for bind in self.binds:
+                bind.window = self.health.window_of(bind.name)
+        self._windows_changed()
+        self._pump()
 
     # -- the binds' handler ----------------------------------------------------------------------------
 
@@ -567,6 +629,13 @@ class Carrier:
 
     def _pump(self) -> None:
         outgoing = self.outgoing
+        if outgoing.paused:
+            if outgoing.granted_ahead():
+                # What is granted and may not leave would be in doubt after a crash.
+                self.recorder.bell.ring()
+            if self.taker.wanted():
+                self.taker.bell.ring()
+            return
         if outgoing.probes is None:
             outgoing.pump()
         else:
@@ -587,6 +656,7 @@ class Carrier:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Every task of this carrier, until cancelled. Raises StoreError at the start."""
         await self.taker.prepare()
+        await self._look_at_hand()
         self.recorder.after_turn = self._pump
         async with anyio.create_task_group() as group:
             self._group = group
@@ -624,7 +694,7 @@ class Carrier:
         self.recorder.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
-            while any(bind.outstanding for bind in self.binds) or self.outgoing.has_begun():  # noqa: ASYNC110
+            while any(bind.outstanding for bind in self.binds) or self._writes_on():  # noqa: ASYNC110
                 await anyio.sleep(DRAIN_LOOK_S)  # a stop is rare: no event is kept for it on the hot path
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
@@ -643,6 +713,10 @@ class Carrier:
                 log.info("%s: its slots end with their leases: %s", self.config.name, error)
         return self.recorder.counts["in_doubt"] - before
 
+    def _writes_on(self) -> bool:
+        """Whether the rest of a begun message is still to be written."""
+        return self.outgoing.has_begun() and not self.outgoing.paused
+
     def status(self) -> CarrierStatus:
         return CarrierStatus(
             binds=[bind.statistics() for bind in [*self.binds, *self.receiving_only]],
@@ -659,6 +733,11 @@ class Carrier:
             used_last_second=self.outgoing.pacer.used_last_second(self._clock.monotonic()),
             receipt_lag_s=self.receipts.lag_s,
             in_doubt=self.recorder.counts["in_doubt"],
+            slots_held=self.slots.held,
+            hand=self.hand,
+            window=self.hand.window_of(self.config.window),
+            rate=self.hand.rate_of(self.config.rate),
+            health=self.health.statistics(self._clock.monotonic()),
         )
 
     def find(self, block_id: str) -> Any:

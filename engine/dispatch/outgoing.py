@@ -64,6 +64,8 @@ class Outgoing:
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
         self.lease_until = float("inf")
         """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
+        self.paused = False
+        """An operator's pause: nothing leaves, not even the rest of a message that was begun."""
         self.probes: int | None = None
         """Parts that may still be sent while the account is tried out (breaker.py); None: any number."""
         self.destinations: Destinations | None = None
@@ -117,10 +119,32 @@ class Outgoing:
         """Entries granted and not handed to a bind."""
         return sum(run.grant - run.next for lane in self.lanes.values() for run in lane)
 
+    def take_back(self) -> tuple[list[Run], int]:
+        """Lower every grant to what was handed to a bind: (the runs, how many parts were granted in vain).
+
+        What was granted and not written would be in doubt after a crash, and a pause may last. Only while
+        nothing leaves and no grant is being written. A run of which nothing was handed out is looked at anew
+        when it is granted again: meanwhile others may cancel of it.
+        """
+        runs: list[Run] = []
+        parts = 0
+        for lane in self.lanes.values():
+            for run in lane:
+                if run.grant <= run.next:
+                    continue
+                for index in range(run.next, run.grant):
+                    entry = run.entries[index]
+                    if entry is not None and index not in run.skip:
+                        parts += parts_to_send(entry)
+                run.grant = run.usable = run.next
+                run.fresh = run.fresh or not run.next
+                runs.append(run)
+        return runs, parts
+
     def pump(self) -> None:
         """Write as much as grants, windows and pace allow."""
         self.pace_wait_until = None
-        if not self.binds:
+        if self.paused or not self.binds:
             return
         now = self.clock.monotonic()
         if now >= self.lease_until:

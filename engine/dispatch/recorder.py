@@ -263,6 +263,8 @@ class Recorder:
         cancelled = self._take_cancels(work)
         if self.moving:
             self._move_away(work)
+        if self._outgoing.paused:
+            self._take_back(work)
         raised = self._grant(work)
         # A journal is read in the very step that grants for the first time: a cancellation is in it, or
         # finds it changed.
@@ -759,14 +761,21 @@ class Recorder:
 
     def reserve(self, parts: int) -> bool:
         """Count these parts as granted, if the limit allows; the grant is written by the caller."""
-        if self.stopping or parts > 2 * self.windows - self.granted_open:
+        if self.stopping or self._outgoing.paused or parts > 2 * self.windows - self.granted_open:
             return False
         self.granted_open += parts
         return True
 
+    def _take_back(self, work: Turn) -> None:
+        """While an operator's pause lasts nothing is granted that was not handed to a bind."""
+        runs, parts = self._outgoing.take_back()
+        work.resolved_parts += parts
+        for run in runs:
+            work.touch(run)
+
     def _grant(self, work: Turn) -> list[Run]:
         self._grants_wanted = False
-        if self.stopping:
+        if self.stopping or self._outgoing.paused:
             return []
         budget = 2 * self.windows - (self.granted_open - work.resolved_parts)
         rate = self._outgoing.pacer.rate

@@ -25,6 +25,7 @@ class CarrierKeys:
         "answers",
         "asks",
         "due",
+        "hand",
         "lanes",
         "members",
         "multi",
@@ -41,6 +42,8 @@ class CarrierKeys:
         self.prefix = b"{c:%b}:" % name.encode()
         self.lanes = {lane: self.prefix + b"q:" + lane.encode() for lane in LANES}
         self.due = self.prefix + b"due"
+        self.hand = self.prefix + b"hand"
+        """What an operator has changed, until it is changed back."""
         self.receipts = self.prefix + b"rx"
         self.receipts_version = self.prefix + b"rx:version"
         self.multi = self.prefix + b"multi"
