@@ -276,7 +276,9 @@ class MemoryStore:
         for command in commands:
             if command[0] == "XADD":
                 stream = command[1]
-                for added in self._waiting.get(stream if isinstance(stream, bytes) else str(stream).encode(), ()):
+                for added in self._waiting.get(
+                    stream if isinstance(stream, bytes) else str(stream).encode(), ()
+                ):
                     added.set()
 
     def _tell(self) -> None:
