@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -121,7 +121,7 @@ class Run:
         return self.directory / f"{name}.log"
 
     @contextmanager
-    def _engine(self, ports: list[int]) -> Iterator[Spawned]:
+    def _engine(self, ports: list[int]) -> Generator[Spawned]:
         """The engine, all its binds up. Ended with its embedded server, which would survive it."""
         path = self.directory / "todoke.toml"
         path.write_text(self._toml(ports))

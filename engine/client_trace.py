@@ -63,7 +63,7 @@ class SyncTrace:
     def receive(self, timeout_s: float | None = None) -> tuple[list[TracedPdu], int]:
         """The next PDUs, and how many were lost behind them. Raises TimeoutError, NodeAway, Refused."""
         if self._ready[0] or self._ready[1]:
-            ready, self._ready = self._ready, ([], 0)
+            ready, self._ready = self._ready, (list[TracedPdu](), 0)
             return ready
         return self._receive(None if timeout_s is None else time.monotonic() + timeout_s)
 

@@ -15,8 +15,8 @@ import anyio
 import msgspec
 import trio
 
-from ...codecs import framing, smpp_time
 from ...codecs import constants as c
+from ...codecs import framing, smpp_time
 from ...codecs.constants import DELIVER_SM_RESP, SUBMIT_SM, SUBMIT_SM_RESP
 from ...codecs.pdu import SubmitSm, decode
 from ...engine.session.memory import MemoryByteStream

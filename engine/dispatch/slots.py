@@ -208,11 +208,11 @@ class Slots:
             commands.append(("SET", keys.slot(number), claim))
             commands.append(("SET", keys.lease(number), self._peers.me, "PX", ttl_ms))
         try:
-            done = await self._stage.commit(commands)
+            taken = await self._stage.commit(commands) is not None
         except OutcomeUnknown:
             (name,) = await self._stage.read([("GET", keys.slot(numbers[0]))])
-            done = [] if name == claim else None
-        if done is None:
+            taken = bool(name == claim)
+        if not taken:
             self.bell.ring()
             return
         first = not self._claims

@@ -58,10 +58,10 @@ def function_of(words: list[bytes]) -> Function:
     if entry is None:
         name = words[0].upper().decode("ascii", "replace")
         entry = COMMANDS.get(name)
-    if entry is None:
-        raise StoreRefused(
-            "ERR", f"unknown command '{name}' (the memory store has only what the ledger uses)"
-        )
+        if entry is None:
+            raise StoreRefused(
+                "ERR", f"unknown command '{name}' (the memory store has only what the ledger uses)"
+            )
     function, fewest, step = entry
     count = len(words) - 1
     if count < fewest or (step == 0 and count != fewest) or (step > 1 and (count - fewest) % step):

@@ -29,7 +29,6 @@ from .memory_commands import Prepared, execute, prepared
 from .memory_data import Database, Watch
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
 
-
 Ran = tuple[Any, list[Prepared] | None]
 """An answer, and what was written for it."""
 

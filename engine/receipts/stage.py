@@ -320,13 +320,11 @@ class ReceiptStage:
             [("GET", self._keys.block(origin.block_id)) for _, origin, _ in again]
         )
         for (key, origin, receipt), body in zip(again, bodies, strict=True):
-            entry = None
-            if body is not None:
+            commands = None
+            if body is not None and self.move_on is not None:
                 block = blocks.decode_block(body)
                 entry = block.entries[origin.index]
-            commands = None
-            if entry is not None and self.move_on is not None:
-                commands = self.move_on(block, origin.index, entry)
+                commands = None if entry is None else self.move_on(block, origin.index, entry)
             if commands is None:
                 batch.tell_failed(origin, receipt)
             else:
