@@ -237,6 +237,8 @@ class Carrier:
                 Bind(f"{name}-rx", session_config(config, "receiver"), self._connect, clock, self._rng, self),
             ]
             self.receiving_only.append(made[1])
+        if config.rate:
+            made[0].on_written = self._written
         self.binds.append(made[0])
         self._by_slot[number] = made
 
@@ -542,6 +544,9 @@ class Carrier:
         if unwritten:
             self.on_unsent(bind, unwritten)
         self._windows_changed()
+
+    def _written(self) -> None:
+        self.outgoing.pacer.left(self._clock.monotonic())
 
     def on_window(self, bind: Bind) -> None:
         self._pump()
