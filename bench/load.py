@@ -122,6 +122,8 @@ class Load:
         self._ids: list[str] = [""] * config.messages
         self._parts = bytearray(config.messages)
         self._states: list[str | None] = [None] * config.messages
+        self._doubled: set[int] = set()
+        """Messages whose report says that they may have been sent twice."""
         self._told_more: list[dict[str, Any]] = []
         self._counts = {
             "accepted": 0,
@@ -314,7 +316,7 @@ class Load:
                 self._counts["reported"] += 1
                 self._report_us.append(_us(now - self._due_at[number]))
                 if event.possibly_doubled:
-                    self._counts["possibly_doubled"] = self._counts.get("possibly_doubled", 0) + 1
+                    self._doubled.add(number)
             else:
                 self._told_more.append(msgspec.to_builtins(event))
         self._reported_at = now
@@ -347,7 +349,10 @@ class Load:
                     file.write(buffer + b"\n")
                 state = self._states[number]
                 if state is not None:
-                    encode({"event": "report", "message_id": message_id, "state": state}, buffer)
+                    report: dict[str, Any] = {"event": "report", "message_id": message_id, "state": state}
+                    if number in self._doubled:
+                        report["possibly_doubled"] = True
+                    encode(report, buffer)
                     file.write(buffer + b"\n")
             for line in self._told_more:
                 file.write(msgspec.json.encode(line) + b"\n")

@@ -229,7 +229,7 @@ def table(figures: ReachFigures) -> str:
     )
     lines.append(
         f"sent twice {twice.doubled:,}, receipt within the hold {twice.inside:,}, over two carriers "
-        f"{twice.between_carriers:,}"
+        f"{twice.between_carriers:,}; reports that said so {figures.audit.possibly_doubled:,}"
     )
     for name, rate in figures.rates.items():
         recovered = "" if rate.recovered_s is None else f"; full again {rate.recovered_s:g} s after the spell"

@@ -252,6 +252,8 @@ class Carrier:
                 Bind(f"{name}-rx", session_config(config, "receiver"), self._connect, clock, self._rng, self),
             ]
             self.receiving_only.append(made[1])
+        if config.rate:
+            made[0].on_written = self._written
         self.binds.append(made[0])
         if self.hand.window is not None:
             made[0].window = self.health.window_of(made[0].name)
@@ -612,6 +614,9 @@ class Carrier:
         if unwritten:
             self.on_unsent(bind, unwritten)
         self._windows_changed()
+
+    def _written(self) -> None:
+        self.outgoing.pacer.left(self._clock.monotonic())
 
     def on_window(self, bind: Bind) -> None:
         self._pump()

@@ -33,13 +33,15 @@ class Pacer:
     monotonic. `rate` is read freely and changed with `set_rate` only.
     """
 
-    __slots__ = ("_sent", "_share", "_total", "rate")
+    __slots__ = ("_leaving", "_sent", "_share", "_total", "rate")
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self._share = _share_of(rate)
         self._sent: deque[tuple[int, int, float]] = deque()
         """Span, parts, when the last of them were written."""
+        self._leaving = 0
+        """How many of the last spans hold parts that no socket was seen to take yet."""
         self._total = 0
 
     def set_rate(self, rate: float, now: float) -> None:
@@ -53,7 +55,7 @@ class Pacer:
             self._forget(now)
         else:
             self._sent.clear()
-            self._total = 0
+            self._total = self._leaving = 0
         self.rate = rate
         self._share = _share_of(rate)
 
@@ -80,9 +82,21 @@ class Pacer:
         span = self._forget(now)
         if self._sent and self._sent[-1][0] == span:
             self._sent[-1] = (span, self._sent[-1][1] + parts, now)
+            self._leaving = self._leaving or 1
         else:
             self._sent.append((span, parts, now))
+            self._leaving += 1
         self._total += parts
+
+    def left(self, now: float) -> None:
+        """A socket took at `now` what `took` was told of: their second begins only now. Calling it is better
+        and not required: between the two the loop may have had much to do.
+        """
+        sent = self._sent
+        for place in range(max(-self._leaving, -len(sent)), 0):
+            span, parts, _ = sent[place]
+            sent[place] = (span, parts, now)
+        self._leaving = 0
 
     def next_at(self, now: float) -> float:
         """When `available` is next above zero (now, if it is)."""

@@ -175,6 +175,8 @@ class Bind:
         self._timer_scope: anyio.CancelScope | None = None
         self._timer_at = NEVER
         self._write_wanted: anyio.Event | None = None
+        self.on_written: Callable[[], None] = lambda: None
+        """Called each time the socket took what was queued."""
         self._read_wanted: anyio.Event | None = None
 
     # --- plain calls ---------------------------------------------------------------------------------------
@@ -433,6 +435,7 @@ class Bind:
                     self._settle(session)
                     return
                 session.write_done()
+                self.on_written()
                 if len(data) >= octets_brim:
                     # What was too much to take requests, or to read on, has gone.
                     self._settle(session)

@@ -187,6 +187,20 @@ def test_a_backlog_waits_for_reports(tmp_path: Path) -> None:
     assert (result.accepted, result.reported, len(node.ids)) == (40, 0, 40)
 
 
+def test_what_may_have_been_sent_twice_is_told_as_such(tmp_path: Path) -> None:
+    def doubtful(node: Node) -> None:
+        def tell() -> None:
+            if node.events:
+                node.events[0]["possibly_doubled"] = True
+            Node.tell(node)
+
+        node.tell = tell  # type: ignore[method-assign]
+
+    run(tmp_path, doubtful, messages=20, batch=20)
+    lines = [line for line in read_told(tmp_path / "told") if isinstance(line, Reported)]
+    assert [line.message_id for line in lines if line.possibly_doubled] == ["id-r0"]
+
+
 @pytest.mark.parametrize("word", ["report", "correction"])
 def test_a_second_event_for_a_message_is_told_on(tmp_path: Path, word: str) -> None:
     def twice(node: Node) -> None:

@@ -95,6 +95,28 @@ def test_a_part_may_arrive_a_span_later_than_the_others(
     assert most_in_a_second(send_all(Pacer(rate), wakes), 1.0 + SPAN_S - 1e-6) <= rate
 
 
+@given(
+    rate=st.integers(1, 600).map(float),
+    steps=st.lists(st.tuples(st.floats(0.0, 0.05), st.floats(0.0, 0.3)), min_size=30, max_size=100),
+    start=st.floats(0.0, 1e5),
+)
+def test_a_second_begins_when_the_socket_took_the_part(
+    rate: float, steps: list[tuple[float, float]], start: float
+) -> None:
+    pacer = Pacer(rate)
+    now = start
+    sent: list[tuple[float, int]] = []
+    for wake_s, busy_s in steps:
+        now += wake_s
+        parts = pacer.available(now)
+        if parts:
+            pacer.took(parts, now)
+            now += busy_s
+            pacer.left(now)
+            sent.append((now, parts))
+    assert most_in_a_second(sent, 1.0 + SPAN_S - 1e-6) <= rate
+
+
 @pytest.mark.parametrize("rate", [50, 100, 300, 1_500])
 def test_a_sender_that_wakes_late_makes_up_for_it(rate: int) -> None:
     """Timers that ring 10 to 70 ms late take nothing from the rate, and give nothing to a second."""
