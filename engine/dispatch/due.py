@@ -53,6 +53,7 @@ DUE_AT_ONCE_MAX: Final = 64
 LONGEST_SLEEP_S: Final = 60.0
 ERROR_PAUSE_S: Final = 0.5
 RECHECK_MIN_S: Final = 1.0
+HELD_LANE: Final = "urgent"
 HDEL_CHUNK: Final = 4_000
 ORPHAN_SCAN_COUNT: Final = 500
 ORPHAN_SWEEP_S: Final = 300.0
@@ -141,7 +142,8 @@ class DueStage:
 
     async def _release(self, member: bytes, lane: str, block_id: str, *, held: bool) -> None:
         journal = self._keys.journal(block_id)
-        (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], (journal,))
+        watched = (journal, self._keys.receipts_version) if held else (journal,)
+        (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], watched)
         if score is None:
             await self._stage.unwatch()
             return
@@ -158,7 +160,9 @@ class DueStage:
             [
                 ("ZREM", self._keys.due, member),
                 ("RPUSHX", journal, blocks.encode(record)),
-                ("XADD", self._keys.lanes[lane], "*", b"b", block_id),
+                # What was held has waited, and its time may be short: it goes before fresh messages. Copies
+                # are few, no more than twice the windows for a fault.
+                ("XADD", self._keys.lanes[HELD_LANE if held else lane], "*", b"b", block_id),
                 *more,
             ]
         )
@@ -191,6 +195,12 @@ class DueStage:
             ]
             if int(cursor) == 0:
                 break
+        if not orphans:
+            return [], []
+        # An orphan whose id is in the index has its message already: another hold was settled by it, and the
+        # receipt stage has not taken it up yet.
+        (known,) = await self._stage.read([("HMGET", self._keys.receipts, *(key for key, _ in orphans))])
+        orphans = [each for each, value in zip(orphans, known, strict=True) if value is None]
         config = self._config
         settled = settle(
             block, orphans, config.response_timeout_s, one_receipt=config.multipart_receipts == "one"
@@ -212,7 +222,9 @@ class DueStage:
                 WITHDRAWN,
             )
             rx += [index_key(message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
-        return settled, [("HSET", self._keys.receipts, *rx)] if rx else []
+        if not rx:
+            return [], []
+        return settled, [("HSET", self._keys.receipts, *rx), ("INCR", self._keys.receipts_version)]
 
     # -- the end of a block ----------------------------------------------------------------------------
 

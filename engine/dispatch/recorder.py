@@ -338,7 +338,7 @@ class Recorder:
                 lane = self._keys.lanes[run.lane]
                 commands.append(("XACK", lane, GROUP, run.stream_id))
                 commands.append(("XDEL", lane, run.stream_id))
-                commands.append(("INCRBY", self._keys.queued[run.lane], -len(run.entries)))
+                commands.append(("INCRBY", self._keys.queued[run.block.lane], -len(run.entries)))
                 finish_at = work.now_ms + int(self._config.history_s * 1000) + FINISH_GRACE_MS
                 finish_at += FINISH_GRAIN_MS - finish_at % FINISH_GRAIN_MS
                 commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))

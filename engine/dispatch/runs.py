@@ -70,7 +70,16 @@ class Run:
         "usable",
     )
 
-    def __init__(self, keys: CarrierKeys, block: Block, stream_id: bytes, slot: int, taken_at: float) -> None:
+    def __init__(
+        self,
+        keys: CarrierKeys,
+        block: Block,
+        stream_id: bytes,
+        slot: int,
+        taken_at: float,
+        lane: str | None = None,
+    ) -> None:
+        """`lane`: the one it was taken from, if that is not the block's own."""
         self.block = block
         self.block_id = block.block_id
         self.journal_key = keys.journal(block.block_id)
@@ -81,7 +90,7 @@ class Run:
         """
         self.stream_id = stream_id
         self.slot = slot
-        self.lane = block.lane
+        self.lane = lane or block.lane
         self.taken_at = taken_at
         self.next = 0
         """First entry not handed to a bind."""

@@ -59,6 +59,7 @@ class Taker:
         self._clock = clock
         self._slots = slots
         self._slots_number = slots_number
+        self._lane_names = {key: name for name, key in keys.lanes.items()}
         self._turns = 0
         self._recent: OrderedDict[str, tuple[blocks.Block, list[bytes | None]]] = OrderedDict()
         self._recovered = False
@@ -308,7 +309,7 @@ class Taker:
                 continue
             recent = self._recent.pop(block_id, None)
             if recent is not None and first:
-                run = Run(self._keys, recent[0], stream_id, slot, now)
+                run = Run(self._keys, recent[0], stream_id, slot, now, self._lane_names[lane])
                 run.payloads = recent[1]
                 self._add(run)
                 continue
@@ -333,7 +334,8 @@ class Taker:
                 if body is None:
                     await self._drop(stream_id, block_id, lane)
                     continue
-                run = Run(self._keys, blocks.decode_block(body), stream_id, slot, now)
+                block = blocks.decode_block(body)
+                run = Run(self._keys, block, stream_id, slot, now, self._lane_names[lane])
                 progress = blocks.fold(records)
                 if first or (block_id in made_here and _granted_by_one(records)):
                     progress.grant = 0

@@ -105,7 +105,7 @@ class Turn:
     ) -> None:
         """The message goes on as an entry of a new block, due at `at_ms`; its id stays."""
         due = -(-at_ms // LATER_GRAIN_MS) * LATER_GRAIN_MS
-        key = (self._carrier, run.lane, run.block.app, run.block.campaign, due)
+        key = (self._carrier, run.block.lane, run.block.app, run.block.campaign, due)
         moved = Entry(
             entry.to,
             entry.sender,
@@ -138,7 +138,7 @@ class Turn:
             last_status=command_status,
             accepted_ms=before.accepted_ms or run.block.accepted_ms,
         )
-        key = (name, run.lane, run.block.app, run.block.campaign, 0)
+        key = (name, run.block.lane, run.block.app, run.block.campaign, 0)
         self.later.setdefault(key, []).append((run, index, moved, command_status))
 
 

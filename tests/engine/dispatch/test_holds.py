@@ -168,3 +168,41 @@ def test_the_late_answer_to_a_settled_part_changes_nothing() -> None:
         assert house.left_over() == {}
 
     run(story, HELD)
+
+
+def test_one_orphan_settles_one_of_two_holds_that_end_at_once() -> None:
+    """Their blocks are released one after the other, before the receipt stage has taken the orphan up."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(message("a"))
+        mids += await house.accept(Valid(NUMBER, text="b", sender=SENDER, lane="bulk"))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(40)
+        assert len(bind.seen) == 3
+        bind.answer("B1")
+        await house.later(1)
+        bind.receipt("B1")
+        await house.later(1)
+        assert sorted(await house.states()) == sorted((mid, "delivered") for mid in mids)
+
+    run(story, HELD)
+
+
+def test_what_was_held_goes_before_what_waits() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind(window=2)
+        await house.accept(message("held"))
+        bind.time_out()
+        await house.accept(*(message(str(number)) for number in range(20)))
+        for number in range(40):
+            await house.later(1)
+            if number < 5 or number > 16:
+                bind.answer(f"A{number}")
+        order = [each.text for each in bind.seen]
+        assert order.index("held", 1) < len(order) - 5
+        assert (await house.node.status())["queued"] == sum(house.node._accept.queued_messages for _ in (1,))
+
+    run(story, HELD)
