@@ -410,9 +410,7 @@ class Carrier:
         kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
         return kind == "temporary"
 
-    def _move_on(
-        self, block: blocks.Block, index: int, entry: blocks.Entry
-    ) -> list[tuple[Any, ...]] | None:
+    def _move_on(self, block: blocks.Block, index: int, entry: blocks.Entry) -> list[tuple[Any, ...]] | None:
         """The commands by which a message that was not delivered goes to the next carrier of its route."""
         now_ms = int(self._clock.wall() * 1000)
         extra = entry.extra or blocks.Extra()
@@ -428,7 +426,13 @@ class Carrier:
         name, moved = other
         mid = blocks.message_id(self.config.name, block.block_id, index, entry)
         moved.extra = msgspec.structs.replace(
-            extra, message_id=mid, attempts=0, pending=None, carriers=tried, first_ms=0, accepted_ms=accepted_ms
+            extra,
+            message_id=mid,
+            attempts=0,
+            pending=None,
+            carriers=tried,
+            first_ms=0,
+            accepted_ms=accepted_ms,
         )
         new = blocks.Block(
             blocks.FORMAT, self._mint(), block.lane, block.app, block.campaign, now_ms, [moved]
