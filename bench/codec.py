@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from ..codecs import constants as c
 from ..codecs import fast, framing, gsm7, receipt, segment
 from ..codecs.pdu import DeliverSm, SubmitSm, SubmitSmResp, decode, encode
 
@@ -260,11 +261,22 @@ def _receipt() -> Work:
     return Work("deliver_sm receipt to id and state", ours, theirs, required, ONE_PART_NS_MAX)
 
 
-def _receipts() -> list[bytes]:
+_USUAL_TEXT: Final = (
+    b"id:%(id)d sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:%(stat)b err:%(err)b"
+    b" text:Your parcel"
+)
+_UNUSUAL_TEXT: Final = (
+    b"ID: %(id)d, Stat: %(stat)b, Err: %(err)b, Submit date: 2611211000, Done date: 2611211001, Text:"
+)
+
+
+def _receipts(text: bytes = _USUAL_TEXT, *, tlvs: bool = False) -> list[bytes]:
+    """`tlvs`: each with receipted_message_id, network_error_code and message_state."""
     frames: list[bytes] = []
     for number, to in enumerate(_numbers(), 1):
-        stat = b"UNDELIV err:027" if number % 50 == 0 else b"DELIVRD err:000"
-        text = b"id:%d sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 stat:%b text:Your parcel"
+        message_id = 1_000_000_000 + number
+        delivered = number % 50 != 0
+        stat, err = (b"DELIVRD", b"000") if delivered else (b"UNDELIV", b"027")
         pdu = DeliverSm(
             source_addr_ton=1,
             source_addr_npi=1,
@@ -272,8 +284,14 @@ def _receipts() -> list[bytes]:
             dest_addr_ton=5,
             destination_addr=SOURCE.encode(),
             esm_class=4,
-            short_message=text % (1_000_000_000 + number, stat),
+            short_message=text % {b"id": message_id, b"stat": stat, b"err": err},
         )
+        if tlvs:
+            pdu.tlvs = [
+                (c.TAG_RECEIPTED_MESSAGE_ID, b"%d\0" % message_id),
+                (c.TAG_NETWORK_ERROR_CODE, b"\3\0" + (b"\0" if delivered else b"\x1b")),
+                (c.TAG_MESSAGE_STATE, b"\2" if delivered else b"\5"),
+            ]
         frames.append(encode(pdu, number))
     return frames
 
@@ -306,6 +324,8 @@ def _long() -> list[Work]:
     english = "Your parcel arrives today between 14:00 and 16:00. Thanks! "
     turkish = "Kargonuz bugün 14:00 ile 16:00 arasında teslim edilecek, iyi günler. "
     lines = [
+        ("a part of GSM 7-bit text of two parts", english * 5, segment.Rules(), LONG_PART_NS_MAX),
+        ("a part of GSM 7-bit text of four parts", english * 10, segment.Rules(), LONG_PART_NS_MAX),
         ("a part of GSM 7-bit text of ten parts", english * 24, segment.Rules(), LONG_PART_NS_MAX),
         ("Turkish by its tables, one part", turkish, segment.Rules(languages=(1,)), NATIONAL_NS_MAX),
         ("Turkish, all 13 languages tried, one part", turkish, _all_languages(), NATIONAL_NS_MAX),
@@ -329,7 +349,8 @@ def _cut(name: str, text: str, rules: segment.Rules, at_most_ns: float) -> Work:
 
 def _complete() -> list[Work]:
     """The paths that take everything, on messages of one part."""
-    receipts = _receipts()
+    receipts, with_tlvs = _receipts(), _receipts(tlvs=True)
+    unusual = _receipts(_UNUSUAL_TEXT)
     numbers = [number.encode() for number in _numbers()]
     route = fast.SubmitTemplate(source_addr=SOURCE.encode())
     submits = [route.pdu(number, to, 0, b"x" * 61) for number, to in enumerate(numbers, 1)]
@@ -347,6 +368,8 @@ def _complete() -> list[Work]:
         ("submit_sm_resp decoded, complete path", lambda: [decode(frame) for frame in answers]),
         ("deliver_sm decoded, complete path", lambda: [decode(frame) for frame in receipts]),
         ("receipt, complete path", lambda: [receipt.parse_deliver(frame) for frame in receipts]),
+        ("the same with three parameters", lambda: [receipt.parse_deliver(frame) for frame in with_tlvs]),
+        ("the same in other words and order", lambda: [receipt.parse_deliver(frame) for frame in unusual]),
     ]
     return [Work(name, ours, at_most_ns=ONE_PART_NS_MAX) for name, ours in lines]
 

@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from ..codecs.constants import TAG_MESSAGE_STATE, TAG_RECEIPTED_MESSAGE_ID
+from .population import THERE, Population
 from .smsc_config import STATES, Rule, SmscConfig, command_status_of, state_of
 
 if TYPE_CHECKING:
@@ -50,17 +51,31 @@ class Ids:
         self._next = start + 1
         self._rng = rng
         self._writers = _ID_WRITERS.get(form)
+        self._turns = [Ids(each, start, rng) for each in (*_ID_WRITERS, "uuid")] if form == "mixed" else []
 
     def take(self, count: int) -> tuple[list[bytes], list[bytes]]:
         """`count` new ids: as written in responses, and as written in receipts (maybe the same list)."""
         numbers = range(self._next, self._next + count)
         self._next += count
+        if self._turns:
+            return self._take_mixed(numbers)
         if self._writers is None:
             ids = [_uuid(self._rng.getrandbits(128)) for _ in numbers]
             return ids, ids
         in_response, in_receipt = self._writers
         ids = [in_response % number for number in numbers]
         return ids, ids if in_response == in_receipt else [in_receipt % number for number in numbers]
+
+    def _take_mixed(self, numbers: range) -> tuple[list[bytes], list[bytes]]:
+        in_response: list[bytes] = []
+        in_receipt: list[bytes] = []
+        for number in numbers:
+            form = self._turns[number % len(self._turns)]
+            form._next = number
+            first, second = form.take(1)
+            in_response += first
+            in_receipt += second
+        return in_response, in_receipt
 
 
 _ID_WRITERS: Final[dict[str, tuple[bytes, bytes]]] = {
@@ -94,6 +109,8 @@ class Fate(NamedTuple):
 
 
 PLAIN: Final = Fate()
+GONE: Final = STATES.index("undeliverable"), b"001"
+"""What becomes of a part to a handset that is gone: unknown subscriber."""
 
 
 class Scenario:
@@ -120,7 +137,11 @@ class Scenario:
         self._rules = {rule.suffix.encode(): (rule, _fate_of(rule)) for rule in config.rules}
         self._suffix_octets = sorted({len(suffix) for suffix in self._rules}, reverse=True)
         self._counts: dict[bytes, int] = {}
-        self.plain = not (config.errors or config.states or any(self._flags) or self._rules)
+        self._receipt_delay_s = config.receipt_delay_s
+        self._population = Population(config.handsets_seed, config.gone, config.away, config.away_s)
+        self.plain = self._population.all_there and not (
+            config.errors or config.states or any(self._flags) or self._rules
+        )
         """Every part gets the fate PLAIN: callers need not ask."""
 
     def choose(self, destination: bytes) -> Fate:
@@ -134,7 +155,15 @@ class Scenario:
             return Fate(command_status)
         state, err = self._states.choose(random)
         lost, none, early, doubled, enroute = (part > 0.0 and random() < part for part in self._flags)
-        return Fate(0, state, err, None, lost, none, early, doubled, enroute)
+        delay_s = None
+        handset = THERE if self._population.all_there else self._population.handset(destination)
+        if handset is not THERE:
+            if handset.gone:
+                state, err = GONE
+            else:
+                # Nothing is told of a part before its handset is back.
+                early, delay_s = False, self._receipt_delay_s + handset.away_s
+        return Fate(0, state, err, delay_s, lost, none, early, doubled, enroute)
 
     def choose_bind(self) -> int:
         """The command_status of a bind with good credentials."""

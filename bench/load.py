@@ -22,6 +22,7 @@ import sys
 import time
 from array import array
 from collections import Counter, deque
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,10 @@ class LoadConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     text: str = ""
     """Appended to each message's own eight digits; empty: so much that the text has 61 characters."""
     sender: str = "Todoke"
+    long: float = 0.0
+    """Share of messages (0 to 1) with a text of two parts."""
+    validity_s: float = 0.0
+    """Messages expire so long after they are submitted; 0: never."""
     receipt: bool = True
     quiet_s: float = 60.0
     """Give up when nothing was accepted or reported for so long."""
@@ -234,9 +239,17 @@ class Load:
 
     def _submit(self, numbers: list[int], now: float) -> None:
         config = self.config
+        expires = None
+        if config.validity_s:
+            expires = (datetime.now(UTC) + timedelta(seconds=config.validity_s)).isoformat()
         messages = [
             Message(
-                destination(number), text_of(number, config.text), f"r{number}", config.sender, config.receipt
+                destination(number),
+                text_of(number, config.text, config.long),
+                f"r{number}",
+                config.sender,
+                config.receipt,
+                expires,
             )
             for number in numbers
         ]

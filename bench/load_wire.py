@@ -11,6 +11,11 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 TEXT_CHARACTERS: Final = 61
+LONG_TEXT: Final = (
+    "Your parcel could not be delivered today, because nobody was at home to sign for it. Please choose "
+    "another day at the counter of your post office, or over the telephone, between 8:00 and 21:00 h. "
+)
+"""Behind a message's own eight digits: two parts of GSM 7-bit."""
 MESSAGES_MAX: Final = 100_000_000
 """A destination is told from all others by eight digits."""
 
@@ -67,6 +72,7 @@ class Message(msgspec.Struct, gc=False, rename={"from_": "from"}, omit_defaults=
     ref: str
     from_: str = ""
     receipt: bool = True
+    expires: str | None = None
 
 
 def destination(number: int) -> str:
@@ -74,8 +80,15 @@ def destination(number: int) -> str:
     return f"+8190{number * 49_999_991 % MESSAGES_MAX:08d}"
 
 
-def text_of(number: int, text: str) -> str:
+def is_long(number: int, share: float) -> bool:
+    """Whether message `number` is one of the share (0 to 1) that has more than one part."""
+    return number * 617 % 1_000 < share * 1_000
+
+
+def text_of(number: int, text: str, long: float = 0.0) -> str:
     """The text of message `number`."""
+    if long and is_long(number, long):
+        return f"{number:08d} " + LONG_TEXT
     if text:
         return f"{number:08d} {text}"
     return f"{number:08d} Your parcel arrives today between 14:00 and 16:00 h."[:TEXT_CHARACTERS]

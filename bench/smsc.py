@@ -34,6 +34,8 @@ from .smsc_session import EsmeSession
 WRITE_OCTETS_MAX: Final = 1_048_576
 """Octets waiting for a peer before it is no longer read."""
 LOG_FLUSH_S: Final = 0.25
+LATE_S: Final = 0.005
+"""A timer that rings so much too late is noted in the log: what came meanwhile came together."""
 BACKLOG: Final = 1_024
 _GC_THRESHOLD: Final = 200_000
 
@@ -138,9 +140,12 @@ class Smsc:
             self._timer = self._loop.call_later(delay_s, self._tick)
 
     def _tick(self) -> None:
-        self._timer_at = float("inf")
+        now = time.monotonic()
+        late_s, self._timer_at = now - self._timer_at, float("inf")
+        if late_s > LATE_S:
+            self.core.note(now, "", "late", int(late_s * 1e6))
         self._timer = None
-        self.core.handle_tick(time.monotonic())
+        self.core.handle_tick(now)
         if self._flush_handle is not None:
             self._flush_handle.cancel()
         self._flush()

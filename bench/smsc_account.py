@@ -22,6 +22,7 @@ from ..codecs.constants import (
 )
 from ..codecs.errors import Frame
 from .handset import DELIVERED, ENROUTE, Fate, mo_body
+from .smsc_config import command_status_of
 from .smsc_log import HEAD_OCTETS, Entry
 from .smsc_parts import Part, read_submits
 from .wheel import TimerWheel
@@ -80,6 +81,11 @@ class Account:
         self._offered = SlidingSecond()
         self._taken = SlidingSecond()
         self._until_cut = self._config.cut_after_submits
+        self._first_submit_at: float | None = None
+        self._spells = [
+            (spell.after_s, spell.after_s + spell.for_s, command_status_of(spell.command_status))
+            for spell in self._config.spells
+        ] or None
         self._states: tuple[dict[bytes, tuple[float, int]], dict[bytes, tuple[float, int]]] = ({}, {})
 
     # What the account holds
@@ -117,8 +123,11 @@ class Account:
         core.counters.submits += len(frames)
         self._offered.add(now, len(frames))
         room, status = self._room(session, now)
+        if self._spells is not None and (refusing := self._spell(now)):
+            room, status = 0, refusing
         if room < len(frames):
             core.counters.refused(status, len(frames) - room)
+            core.note(now, self.system_id, f"refused:0x{status:08x}", len(frames) - room)
             session.answer([HEADER(16, SUBMIT_SM_RESP, status, frame[2]) for frame in frames[room:]])
             frames = frames[:room]
         parts, refused = read_submits(frames)
@@ -147,6 +156,16 @@ class Account:
         if config.window_max and (left := config.window_max - session.unanswered) < room:
             room, status = left, ESME_RTHROTTLED
         return max(room, 0), status
+
+    def _spell(self, now: float) -> int:
+        """The command_status of the spell of refusals at `now`, 0 outside them."""
+        if self._first_submit_at is None:
+            self._first_submit_at = now
+        passed_s = now - self._first_submit_at
+        for begins_s, ends_s, status in self._spells or ():
+            if begins_s <= passed_s < ends_s:
+                return status
+        return 0
 
     def take(self, session: EsmeSession, parts: list[Part], response_id: int, now: float) -> None:
         """Accept `parts`: answer them as `response_id`, note their receipts, log them."""
@@ -259,6 +278,7 @@ class Account:
             self.pump(now)
         if fate.lost_response:
             core.counters.lost_responses += 1
+            core.note(now, self.system_id, "response_lost", serial)
             session.unanswered -= 1
         else:
             core.respond(session, response, 1, answered_at, now)

@@ -37,6 +37,7 @@ IdForm = Literal[
     "zeros",  # 0000001000000007 in the response, zeros stripped in the receipt
     "zeros_receipt",  # the reverse
     "mixed_case",  # 3B9ACA07 in the response, 3b9aca07 in the receipt
+    "mixed",  # one of the above after the other, as behind a balancer
 ]
 
 
@@ -61,6 +62,17 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     no_receipt: bool = False
     early_receipt: bool = False
     doubled_receipt: bool = False
+
+
+class Spell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A time in which every part of an account is refused with `command_status`.
+
+    It begins `after_s` seconds after the account's first submit and lasts `for_s`.
+    """
+
+    after_s: float
+    for_s: float
+    command_status: str
 
 
 class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,7 +150,16 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     receipt_retry_s: float = 5.0
     """One answered with a temporary error is offered again after this."""
 
+    # Handsets (see `population`): the same for every SMSC with this seed
+    handsets_seed: int = 1
+    gone: float = 0.0
+    """Handsets that nothing reaches: their parts end undeliverable."""
+    away: float = 0.0
+    """Handsets that are away when a part comes: its receipt comes up to `away_s` later."""
+    away_s: float = 60.0
+
     # Faults
+    spells: list[Spell] = []
     cut_every_s: float = 0.0
     cut_after_submits: int = 0
     """Cut the bind that delivers every so manieth submit of the account, its responses unwritten."""
@@ -171,8 +192,13 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for name in ("binds_max", "connections_max", "messages_max", "receipt_window_max"):
             if getattr(self, name) < 1:
                 raise ScenarioError(f"{name}: {getattr(self, name)}: must be 1 or more")
-        for key in [*self.errors, *self.bind_errors]:
+        for key in [*self.errors, *self.bind_errors, *(spell.command_status for spell in self.spells)]:
             command_status_of(key)
+        if self.gone + self.away > PROPORTION_SUM_MAX:
+            raise ScenarioError("gone, away: their sum is at most 1")
+        for spell in self.spells:
+            if not (0 <= spell.after_s < math.inf and 0 < spell.for_s < math.inf):
+                raise ScenarioError("spells: after_s is 0 or more, for_s more than 0")
         for key in self.states:
             state_of(key)
         for rule in self.rules:
@@ -196,7 +222,15 @@ class SmscConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return "SmscConfig(" + ", ".join(f"{name}={value!r}" for name, value in shown.items()) + ")"
 
 
-_PROPORTIONS: Final = ("lost_responses", "no_receipts", "early_receipts", "doubled_receipts", "enroute_first")
+_PROPORTIONS: Final = (
+    "lost_responses",
+    "no_receipts",
+    "early_receipts",
+    "doubled_receipts",
+    "enroute_first",
+    "gone",
+    "away",
+)
 _NOT_NEGATIVE: Final = (
     "port",
     "rate_max",
@@ -213,6 +247,7 @@ _NOT_NEGATIVE: Final = (
     "release_rate",
     "receipt_timeout_s",
     "receipt_retry_s",
+    "away_s",
     "cut_every_s",
     "cut_after_submits",
     "mo_rate",

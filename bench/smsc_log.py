@@ -6,7 +6,10 @@ its kind:
     [0, version, wall_offset_s, smsc_id]                      first record; wall clock = time + wall_offset_s
     [1, time, system_id, bind, first_serial, [entry, ...]]    parts accepted in one go, serials counted up
     [2, time, [serial, ...]]                                  receipts answered ESME_ROK
-    [3, time, system_id, word, number]                        "bound", "cut", "lost", "released" ...
+    [3, time, system_id, word, number]                        "bound", "cut", "lost" (a bind), "released",
+                                                              "refused:0x00000058" (so many parts at once),
+                                                              "response_lost" (the serial of the part),
+                                                              "late" (the simulator, in microseconds) ...
 
 An entry is [message_id, receipt_id, source, destination, esm_class, data_coding, registered_delivery,
 payload_crc, head, state]: ids as written in submit_sm_resp and in the receipt, addresses as on the PDU (ton,

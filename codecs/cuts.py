@@ -13,18 +13,18 @@ import regex  # type: ignore[import-untyped,unused-ignore]
 
 _ESCAPE: Final = 0x1B
 _ESCAPE_OCTET: Final = b"\x1b"
-_CR: Final = b"\r"
 
 
-def octets(data: bytes, limit: int, alphabet: str) -> list[bytes]:
-    """One octet a unit; `limit` is at least 2. Kept together are an escape and what follows it in "gsm7", and
-    CR LF, the only cluster of more than one character, in a text: any `alphabet` but "binary".
+def octets(text: str, data: bytes, limit: int, alphabet: str) -> list[bytes]:
+    """One octet a unit, `data` for `text` ("" for binary); `limit` is at least 2. Kept together are an escape
+    and what follows it in "gsm7", and CR LF, the only cluster of more than one character, in a text.
     """
-    escape = _ESCAPE if alphabet == "gsm7" and _ESCAPE_OCTET in data else -1
-    lines = alphabet != "binary" and _CR in data  # looking for both octets takes five times as long
+    # Of a text every octet beyond its characters is an escape.
+    escape = _ESCAPE if alphabet == "gsm7" and len(data) != len(text) else -1
+    lines = "\r" in text
     if escape < 0 and not lines:
         return [data[at : at + limit] for at in range(0, len(data), limit)]
-    parts = list[bytes]()
+    parts: list[bytes] = []
     at = 0
     while at < len(data):
         end = at + limit
@@ -41,7 +41,7 @@ def septets(text: str, data: bytes, limit: int, units: Callable[[str], int]) -> 
     """Septets of national language tables, `data` for `text`; `units` measures a piece of the text. An escape
     pair is two units of the `limit`, which is at least 2.
     """
-    parts = list[bytes]()
+    parts: list[bytes] = []
     at = index = 0
     while at < len(data):
         end = at + limit
@@ -67,7 +67,7 @@ def utf16(text: str, data: bytes, limit: int) -> list[bytes]:
         else:
             step = limit * 2
             return [data[at : at + step] for at in range(0, len(data), step)]
-    parts = list[bytes]()
+    parts: list[bytes] = []
     at = index = 0
     while at < len(data):
         end = at + limit * 2

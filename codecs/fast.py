@@ -12,8 +12,8 @@ from struct import Struct
 
 from . import constants as c
 from .errors import PduError
-from .pdu import SubmitSm, decode_tlvs, encode
-from .receipt import STATES, WORDS, Receipt, build
+from .pdu import SubmitSm, encode
+from .receipt import WORDS, Receipt, with_tlvs
 
 _header = Struct(">4I").pack
 _join = b"".join
@@ -175,11 +175,6 @@ _receipt = re.compile(
     "[^\0]{0,200}+(.?)",
     re.DOTALL,
 ).match
-# receipted_message_id, network_error_code and message_state in the order of their tags.
-_usual_tlvs = re.compile(
-    "\0\x1e\0(.)([0-9A-Za-z._\\-]{1,64}+)\0(?:\x04\x23\0\x03([\x01-\x08])(.)(.))?\x04\x27\0\x01(.)",
-    re.DOTALL,
-).fullmatch
 _state_of = WORDS.get
 
 
@@ -217,26 +212,7 @@ def receipt_of(frame: bytes) -> Receipt | None:
     end = start + frame[start - 1]
     if not match.end(6) + len(" text:") <= end <= len(frame):
         return None
-    usual = _usual_tlvs(text, end)
-    if usual is not None:
-        length, tlv_id, network, high, low, state_octet = usual.groups()
-        if tlv_id == message_id and len(tlv_id) + 1 == ord(length):
-            return Receipt(
-                message_id,
-                stat,
-                STATES.get(ord(state_octet)) or _state_of(stat, "unknown"),
-                err,
-                (ord(network), ord(high) << 8 | ord(low)) if network else None,
-                (),
-                source_addr,
-                destination_addr,
-                done_date,
-            )
-    try:
-        tlvs = decode_tlvs(frame, end)
-    except PduError:
-        return None
-    return build(tlvs, message_id, stat, err, source_addr, destination_addr, done_date)
+    return with_tlvs(frame, text, end, message_id, stat, err, source_addr, destination_addr, done_date)
 
 
 _submit = re.compile(

@@ -11,6 +11,7 @@ UCS-2 avoided.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from struct import Struct
@@ -53,7 +54,8 @@ class Rules(msgspec.Struct, frozen=True):
     `languages` are the national tables it takes (see `national.LANGUAGES`), `packed` that its GSM 7-bit goes
     out as packed septets, `transliterate` what may stand for a character (see `transliterate.apply`).
 
-    Raises ValueError for an unknown alphabet or language, a size below 2, or parts_max outside 1 to 255.
+    Raises ValueError for an unknown alphabet or language, a size below 2, a part with room for more than a
+    message of one part, or parts_max outside 1 to 255.
     """
 
     concat: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
@@ -87,6 +89,12 @@ class Rules(msgspec.Struct, frozen=True):
                 # Two units: an escape or surrogate pair must fit, or nothing could be sent.
                 if not 2 <= units <= MESSAGE_PAYLOAD_OCTETS_MAX // 2:
                     raise ValueError(f"{name}: {alphabet} must be 2 to {MESSAGE_PAYLOAD_OCTETS_MAX // 2}")
+                # Else a text a little too long for one part would go into one all the same.
+                if self.single(alphabet) < self.part(alphabet):
+                    raise ValueError(
+                        f"{name}: {alphabet} {units} does not go together: a message of one part would hold"
+                        f" {self.single(alphabet)}, one of several {self.part(alphabet)}"
+                    )
 
     def single(self, alphabet: str) -> int:
         """Units that fit a message of one part."""
@@ -137,7 +145,13 @@ class Segmented(msgspec.Struct):
 _DEFAULT: Final = Rules()
 _NUMBERS: Final = [bytes((number,)) for number in range(1, PARTS_MAX + 1)]
 _NO_NUMBER: Final = [b""]
+_UDHI: Final = c.ESM_CLASS_UDHI
 _LATIN1: Final = gsm7.LATIN1_TO_SEPTETS
+_ANYWHERE: Final = {
+    concat: (units["gsm7"], re.compile(rb".{1,%d}+" % units["gsm7"], re.DOTALL).findall)
+    for concat, units in UNITS_PART.items()
+}
+"""Septets of a part, and what cuts octets into as many: of a few parts faster than a loop of slices."""
 
 
 def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) -> Segmented:
@@ -156,10 +170,27 @@ def segment(text: str, rules: Rules = _DEFAULT, ports: udh.Ports | None = None) 
             data = gsm7.encode(text)
             if data is None:
                 continue
-            if ports is None and rules.units_single is None and len(data) <= 160:
-                # Most texts; nothing could be better.
+            if ports is None and rules.units_single is None:
                 length = len(data)
-                return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
+                if length <= 160:
+                    # Most texts; nothing could be better.
+                    return Segmented(alphabet, rules.gsm7_data_coding, [data], [length], 160 - length, 1)
+                if (
+                    length == len(text)
+                    and "\r" not in text
+                    and rules.units_part is None
+                    and not rules.languages
+                    and rules.concat != "payload"
+                ):
+                    # No two septets belong together: `_cut` would do the same.
+                    limit, pieces = _ANYWHERE[rules.concat]
+                    if length > limit * rules.parts_max:
+                        raise _too_long(rules)
+                    parts = [data[:limit], data[limit:]] if length <= 2 * limit else pieces(data)
+                    segments = len(parts)
+                    units = [limit] * segments
+                    units[-1] = last = len(parts[-1])
+                    return Segmented(alphabet, rules.gsm7_data_coding, parts, units, limit - last, segments)
         else:
             try:
                 data = text.encode("utf-16-be" if alphabet == "ucs2" else "latin-1")
@@ -205,7 +236,14 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
         if not elements:
             return [_field(0, parts[0], b"")]
         if segmented.locking or segmented.single:
-            return [_field(c.ESM_CLASS_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
+            return [_field(_UDHI, _NUMBERS[len(elements) - 1] + elements + parts[0], b"")]
+    if rules.concat == "udh8" and not elements and not rules.packed and rules.units_part is None:
+        # Most long texts; what follows would do the same.
+        head = b"\5\0\3%c%c" % (reference & 0xFF, total)
+        found: list[tuple[int, bytes, bytes]] = []
+        for number, part in enumerate(parts, 1):
+            found.append((_UDHI, b"%b%c%b" % (head, number, part), b""))  # faster than a list comprehension
+        return found
     if rules.concat in _IN_PARAMETERS and not (segmented.locking or segmented.single):
         return _with_parameters(segmented, rules, reference)
     head, numbers = b"", _NO_NUMBER
@@ -223,12 +261,10 @@ def fields(segmented: Segmented, rules: Rules, reference: int) -> list[tuple[int
     if rules.packed and segmented.alphabet == "gsm7":
         fill = septets.fill_bits(len(head) + len(numbers[0]) + len(elements))
         parts = [septets.pack(septets.padded(part, fill), fill) for part in parts]
-    esm_class = c.ESM_CLASS_UDHI if head else 0
+    esm_class = _UDHI if head else 0
     return [
-        (esm_class, user_data, b"")
-        if len(user_data := head + number + elements + part) <= c.SHORT_MESSAGE_OCTETS_MAX
-        else _field(esm_class, user_data, b"")
-        for number, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
+        _field(esm_class, head + one + elements + part, b"")
+        for one, part in zip(numbers, parts)  # noqa: B905 (numbers are as many as there can be)
     ]
 
 
@@ -380,8 +416,10 @@ def _room_single(alphabet: str, rules: Rules, header: bytes) -> int:
 def _room_part(alphabet: str, rules: Rules, header: bytes) -> int:
     """Raises TextError if not even an escape or surrogate pair fits."""
     units = rules.part(alphabet)
-    if header and (units := _room(alphabet, units, len(header))) < 2:
-        raise TextError("text", "too_long", "no room beside the header")
+    if header:
+        units = min(_room(alphabet, units, len(header)), _room_single(alphabet, rules, header))
+        if units < 2:
+            raise TextError("text", "too_long", "no room beside the header")
     return units
 
 
@@ -410,7 +448,7 @@ def _cut(
             if locking or single:
                 parts = cuts.septets(text, data, limit, national.measure(locking))
             else:
-                parts = cuts.octets(data, limit, alphabet)
+                parts = cuts.octets(text, data, limit, alphabet)
             units = list(map(len, parts))
         segments = len(parts)
         if segments > rules.parts_max:

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import itertools
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -27,6 +28,8 @@ from ..codecs.errors import TextError
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
 from .config_errors import ConfigError
+from .desk import Desk
+from .dispatch.bodies import least_ms
 from .dispatch.carrier import Carrier, Connector
 from .dispatch.portability import KnownPortability, LearnedPortability, NumberTable, load_table
 from .dispatch.prepare import CarrierRules, Preparer
@@ -43,6 +46,8 @@ from .peers import MachinePeers, Peers
 
 log = logging.getLogger("todoke")
 
+LOOK_S: Final = 1.0
+"""What all carriers share is looked at this often at most, however many ask."""
 GC_ALLOCATIONS: Final = 50_000
 """Container objects made, less those freed, before the youngest generation is looked at."""
 
@@ -78,6 +83,7 @@ class Engine:
         self._numbers = numbers
         self.apps = {app.uid: app.name for app in config.app} or None
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
+        self._look_at = float("-inf")
         self.carriers: dict[str, Carrier] = {}
         self.feeds: dict[str, Feed] = {}
         self.open_carriers: set[str] = set()
@@ -90,6 +96,10 @@ class Engine:
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
         numbers = itertools.count(1)
+
+        def mint() -> str:
+            return f"{self.epoch:x}-r{next(numbers):x}"
+
         router = Router((route.prefix, tuple(route.carriers)) for route in self.config.route)
         portability = KnownPortability(
             LearnedPortability(ttl_s=self.config.portability.ttl_s), self._numbers or NumberTable()
@@ -109,7 +119,7 @@ class Engine:
                 self._connector_for(config),
                 epoch=self.epoch,
                 peers=self._peers,
-                mint=lambda: f"{self.epoch:x}-r{next(numbers):x}",
+                mint=mint,
                 elsewhere=partial(self._elsewhere, router, portability),
                 other_keys=carrier_keys.__getitem__,
                 app_for=lambda _to: self.app_names[0],
@@ -121,6 +131,7 @@ class Engine:
             carrier.late.on_events = self._told
             carrier.on_looked = self._looked
             carrier.on_open = partial(self._opened, config.name)
+            carrier.recorder.room_at = self._room_at
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -144,10 +155,25 @@ class Engine:
             self._clock,
             self._store,
             accept,
-            Preparer(router, rules, self.open_carriers, portability, self._clock.monotonic),
+            Preparer(
+                router,
+                rules,
+                self.open_carriers,
+                portability,
+                self._clock.monotonic,
+                lambda name: self._room_at(name) >= 1,
+            ),
             self.carriers,
             self.feeds,
             self.epoch,
+        )
+        self.desk = Desk(
+            self._clock,
+            self._store,
+            self.carriers,
+            epoch=self.epoch,
+            mint=mint,
+            told=self._told,
         )
         for carrier in self.carriers.values():
             await group.start(carrier.run)
@@ -164,6 +190,10 @@ class Engine:
 
     async def _looked(self) -> None:
         """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return  # another carrier has just looked
+        self._look_at = now + LOOK_S
         shared = any(not carrier.slots.alone for carrier in self.carriers.values())
         if shared:
             self._accept.queued_messages = await self._queued()
@@ -186,6 +216,9 @@ class Engine:
             if carrier.recorder.moving:
                 carrier.recorder.move_away(True)
 
+    def _room_at(self, name: str) -> float:
+        return self.carriers[name].room()
+
     def _told(self, app: str, count: int) -> None:
         feed = self.feeds.get(app)
         if feed is not None:
@@ -195,7 +228,13 @@ class Engine:
         self, router: Router, portability: KnownPortability, entry: Entry, app: str, tried: list[str]
     ) -> tuple[str, Entry] | None:
         """The next carrier of the route that takes this message, and the message cut by its rules."""
-        for name in router.choose_ported(entry.to, portability, self._clock.monotonic()):
+        names = list(router.choose_ported(entry.to, portability, self._clock.monotonic()))
+        paused = [name for name in names if name in self.carriers and self.carriers[name].hand.paused]
+        if paused:
+            # Better to wait where it is than at a paused account; better to wait there than to be refused.
+            may_stay = bool(tried) and self.carriers[tried[-1]].recorder.moving
+            names = [name for name in names if name not in paused] + ([] if may_stay else paused)
+        for name in names:
             if name in tried or name not in self.carriers or name in self.open_carriers:
                 continue
             carrier = self.carriers[name]
@@ -239,7 +278,7 @@ def _rules(carrier: Carrier) -> CarrierRules:
         and not rules.packed
         and (rules.units_single or {}).get("gsm7", segment.UNITS_SINGLE["gsm7"]) == 160
     )
-    return CarrierRules(rules, carrier.config.sender, plain)
+    return CarrierRules(rules, carrier.config.sender, plain, least_ms(carrier.config))
 
 
 def read_numbers(config: Config) -> NumberTable | None:
@@ -314,6 +353,8 @@ async def run_node(
                 frame_octets_max=config.intake.frame_octets_max,
                 connections_max=config.intake.connections_max,
             ),
+            desk=engine.desk,
+            operators={0, os.geteuid()},
         )
         node.intake_statistics = intake.statistics
         serving = anyio.CancelScope()

@@ -198,11 +198,25 @@ class Client:
         """The node's state. Raises NodeAway, TimeoutError."""
         return await self._ask("status")
 
+    async def carrier(self, act: str, name: str | None = None, value: float | None = None) -> dict[str, Any]:
+        """For an operator: `list` the accounts, or `pause`, `resume`, set the `rate` or the `window` of one
+        (None: as configured). Raises Refused (not_allowed, unknown_carrier, out_of_range).
+        """
+        return await self._ask("carrier", act=act, name=name, value=value)
+
+    async def held(
+        self, act: str, carrier: str | None = None, message_id: str | None = None
+    ) -> dict[str, Any]:
+        """For an operator: `list`, `release` or `drop` what is held because it is in doubt: one message, a
+        carrier's, or all. Raises Refused (not_allowed, unknown_carrier, unknown_message).
+        """
+        return await self._ask("held", act=act, carrier=carrier, message_id=message_id)
+
     async def ack(self, cursor: str) -> None:
         """Acknowledge the app's events up to `cursor`, and wait until that is durable. Raises Refused."""
         await self._ask("ack", cursor=cursor)
 
-    async def _ask(self, op: str, **fields: str) -> dict[str, Any]:
+    async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
         await self.connect()
         if self._link is None:
             raise NodeAway("no connection")

@@ -118,7 +118,7 @@ class Link:
         self._outbound.append(frame)
         self._bell.ring()
 
-    async def ask(self, op: str, **fields: str) -> dict[str, Any]:
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         if self.lost is not None:
             raise self.lost
         asked = _Asked()

@@ -34,7 +34,7 @@ from .intake.frames import Spelling
 from .messages import ALREADY_SUBSCRIBED, Accepted, Event, Report, SubmitAnswer
 
 
-class _Link:
+class SyncLink:
     """One blocking connection. Nothing waits longer than the deadline it is given (monotonic seconds)."""
 
     def __init__(self, path: str, spelling: Spelling) -> None:
@@ -89,7 +89,7 @@ class SyncClient:
         self._path = os.fspath(socket_path)
         self._spelling: Spelling = spelling
         self._answer_timeout_s = answer_timeout_s
-        self._link: _Link | None = None
+        self._link: SyncLink | None = None
         self._limits = Limits(0, 0, 0)
         self._answers: dict[int, Outcome] = {}
         self._reports = Reports()
@@ -113,7 +113,7 @@ class SyncClient:
     def connect(self) -> Limits:
         """Connect now, if there is no connection; what the node grants. Raises NodeAway, Refused."""
         if self._link is None:
-            self._link = _Link(self._path, self._spelling)
+            self._link = SyncLink(self._path, self._spelling)
             self._limits = msgspec.convert(self._ask("hello"), Limits)
             self._link.wire.frame_octets_max = self._limits.frame_octets_max
         return self._limits
@@ -173,6 +173,20 @@ class SyncClient:
         """The node's state. Raises NodeAway, TimeoutError."""
         self.connect()
         return self._ask("status")
+
+    def carrier(self, act: str, name: str | None = None, value: float | None = None) -> dict[str, Any]:
+        """For an operator: `list` the accounts, or `pause`, `resume`, set the `rate` or the `window` of one
+        (None: as configured). Raises Refused (not_allowed, unknown_carrier, out_of_range).
+        """
+        self.connect()
+        return self._ask("carrier", act=act, name=name, value=value)
+
+    def held(self, act: str, carrier: str | None = None, message_id: str | None = None) -> dict[str, Any]:
+        """For an operator: `list`, `release` or `drop` what is held because it is in doubt: one message, a
+        carrier's, or all. Raises Refused (not_allowed, unknown_carrier, unknown_message).
+        """
+        self.connect()
+        return self._ask("held", act=act, carrier=carrier, message_id=message_id)
 
     def ack(self, cursor: str) -> None:
         """Acknowledge the app's events up to `cursor`, and wait until that is durable. Raises Refused."""
@@ -239,13 +253,13 @@ class SyncClient:
             return outcome
         raise ProtocolViolation("a submit was answered as something else")
 
-    def _ask(self, op: str, **fields: str) -> dict[str, Any]:
+    def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
         deadline = self._deadline()
         id_, frame = self._live().wire.request(op, **fields)
         self._send(frame, deadline)
         return cast(dict[str, Any], self._answer(id_, deadline))
 
-    def _live(self) -> _Link:
+    def _live(self) -> SyncLink:
         if self._link is None:
             raise NodeAway("the connection was lost")
         return self._link
@@ -298,7 +312,7 @@ class SyncSubscription:
         self._auto_ack = auto_ack
         self._reconnect = reconnect
         self._takeover_s = takeover_s
-        self._link: _Link | None = None
+        self._link: SyncLink | None = None
         self._received: str | None = None
         self._open(None)
 
@@ -373,9 +387,9 @@ class SyncSubscription:
             if not self._reconnect:
                 raise
 
-    def _open(self, deadline: float | None) -> _Link:
+    def _open(self, deadline: float | None) -> SyncLink:
         if self._link is None:
-            link = _Link(self._path, self._spelling)
+            link = SyncLink(self._path, self._spelling)
             try:
                 link.send(link.wire.request("subscribe")[1], deadline)
             except BaseException:

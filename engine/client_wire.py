@@ -118,7 +118,7 @@ class Wire:
         self._frames = FrameBuffer(FRAME_OCTETS_LIMIT, spelling)
         self._id = 0
 
-    def request(self, op: str, **fields: str) -> tuple[int, bytes]:
+    def request(self, op: str, **fields: Any) -> tuple[int, bytes]:
         """The id and the frame of a request other than submit."""
         self._id += 1
         return self._id, encode(self.spelling, {"op": op, "id": self._id, **fields})

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct, field
 
-from ..codecs import gsm7
+from ..codecs import gsm7, segment
 from .config_errors import ConfigError, explain, is_list
 from .dispatch.receipt_failure import parse_receipt_table
 from .dispatch.retry import parse_classes
@@ -50,6 +50,10 @@ Octet = Annotated[int, Meta(ge=0, le=255)]
 Language = Literal[
     "turkish", "spanish", "portuguese", "bengali", "gujarati", "hindi", "kannada", "malayalam", "oriya",
     "punjabi", "tamil", "telugu", "urdu",
+]  # fmt: skip
+ReceivedAlphabet = Literal[
+    "gsm7", "ascii", "latin1", "ucs2", "utf-8", "utf-16-le", "iso8859_5", "iso8859_8", "iso2022_jp",
+    "shift_jis", "jis_x_0208", "jis_x_0212", "ks_c_5601", "binary",
 ]  # fmt: skip
 
 PROFILE_NAMES = ("docomo", "au", "softbank", "rakuten")
@@ -180,6 +184,8 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     """A message whose receipt tells of a temporary failure goes to the next carrier of its route."""
     query_sm: bool = False
     """Ask with query_sm before a message without a receipt is told `unknown`."""
+    ignores_validity_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
+    """This carrier does not heed validity_period and tries for so long; 0 = it heeds it."""
     breaker: bool = True
     """Leave the account alone while it is ill, and let what waits go to the next carrier of its route."""
 
@@ -208,6 +214,12 @@ class CarrierConfig(_Table, frozen=True, kw_only=True):
     """Replace characters that GSM 7-bit has not, where that saves a part or UCS-2."""
     transliterate_extra: dict[str, str] = field(default_factory=dict[str, str])
     """Entries added to the transliteration table, or in place of its own."""
+
+    # Texts of messages from handsets.
+    received_alphabet: ReceivedAlphabet = "gsm7"
+    """What the network means by data_coding 0."""
+    received_packed: bool = False
+    """Their GSM 7-bit comes as packed septets, instead of one an octet."""
 
     # Addresses.
     service_type: Annotated[str, Meta(max_length=5)] = ""
@@ -397,8 +409,22 @@ def _check_carrier(carrier: CarrierConfig) -> None:
         if getattr(carrier, key) and "gsm7" not in carrier.alphabets:
             raise ConfigError(table, key, "only allowed with 'gsm7' among the alphabets")
     _check_transliteration(table, carrier)
+    _check_units(table, carrier)
     if carrier.hold_s >= carrier.receipt_timeout_s:
         raise ConfigError(table, "hold_s", "must be shorter than receipt_timeout_s")
+
+
+def _check_units(table: str, carrier: CarrierConfig) -> None:
+    """Else a text a little too long for one part would go into one all the same."""
+    for alphabet in ("gsm7", "latin1", "ucs2"):
+        keys = [f"{alphabet}_{kind}_units" for kind in ("single", "part")]
+        given = [getattr(carrier, key) for key in keys]
+        single = given[0] or segment.UNITS_SINGLE[alphabet]
+        part = given[1] or segment.UNITS_PART[carrier.concat][alphabet]
+        if single < part:
+            key, other = keys if given[0] else reversed(keys)
+            limit = f"at least the {part} of {other}" if given[0] else f"at most the {single} of {other}"
+            raise ConfigError(table, key, f"{given[0] or given[1]} is not allowed; allowed: {limit}")
 
 
 def _check_transliteration(table: str, carrier: CarrierConfig) -> None:

@@ -21,8 +21,10 @@ STREAM_ID_MAX: Final = (1 << 64) - 1
 COUNTED_AT_ONCE_MAX: Final = 200
 """Entries read at once to count what an acknowledgement covers that was handed out by an earlier process."""
 ACK_PAUSE_S: Final = 0.2
+SHARED_WAIT_S: Final = 15.0
+"""While other processes write events too, the store is asked to say when there are some; so long at a time."""
 SHARED_LOOK_S: Final = 0.2
-"""How long a subscriber waits for events that another process wrote, at most."""
+"""Where it cannot be asked, it is looked for them so often."""
 
 Order = tuple[tuple[int, int], int]
 """A cursor as it compares: entry, and place in it."""
@@ -34,6 +36,7 @@ class Feed:
 
     def __init__(self, store: Store, app: str) -> None:
         self.app = app
+        self._store = store
         self._keys = AppKeys(app)
         self._reading: Stage = store.stage(f"events-{app}")
         self._acking: Stage = store.stage(f"ack-{app}")
@@ -92,8 +95,16 @@ class Feed:
                 raise NodeUnavailable(str(error)) from error
             if found:
                 return found
-            with anyio.move_on_after(SHARED_LOOK_S if self.shared else float("inf")):
+            if not self.shared:
                 await news.wait()
+                continue
+            # It tells of what this process writes as well; a wait that is cancelled would cost a connection.
+            last = _split(where)[0].encode() if where is not None else b"0-0"
+            try:
+                await self._store.wait({self._keys.events: last}, SHARED_WAIT_S)
+            except StoreError:
+                with anyio.move_on_after(SHARED_LOOK_S):
+                    await news.wait()
 
     async def _read(self, after: str | None) -> list[StoredEvent]:
         start, begin = "-", BEGINNING

@@ -80,6 +80,8 @@ BAD_FRAME: Final = "bad_frame"
 FRAME_TOO_LONG: Final = "frame_too_long"
 UNKNOWN_APP: Final = "unknown_app"
 TOO_MANY_CONNECTIONS: Final = "too_many_connections"
+NOT_ALLOWED: Final = "not_allowed"
+OUT_OF_RANGE: Final = "out_of_range"
 
 REFUSAL_CODES: Final[dict[str, str]] = {
     MISSING: "a field that is required is not there",
@@ -117,9 +119,12 @@ ERROR_CODES: Final[dict[str, str]] = {
     WRONG_TYPE: REFUSAL_CODES[WRONG_TYPE],
     INVALID_TEXT: REFUSAL_CODES[INVALID_TEXT],
     TOO_LONG: "longer than the field's limit",
-    TOO_MANY: "more messages in one submit than `credit_messages`; nothing of it was taken",
+    TOO_MANY: "more messages in one submit than `credit_messages` (nothing of it was taken), or more traces",
     UNKNOWN_OP: "no such `op`",
     UNKNOWN_MESSAGE: "this app has no such message, or its history is over",
+    UNKNOWN_CARRIER: REFUSAL_CODES[UNKNOWN_CARRIER],
+    NOT_ALLOWED: "only an operator may ask this (the node's own uid, or root), or only an app",
+    OUT_OF_RANGE: "a value outside of what the carrier's contract in the configuration allows",
     BAD_CURSOR: "not a cursor of this app's events",
     ALREADY_SUBSCRIBED: "this app has a subscription; one at a time",
     UNAVAILABLE: "the node cannot answer now; repeat after `retry_after_s`",
@@ -332,3 +337,21 @@ StoredEvent: TypeAlias = tuple[str, Event]
 
 Answer: TypeAlias = dict[str, Any]
 """The flat object that answers hello, query, cancel and status; `id` is added by the intake."""
+
+# -- What an operator is shown --------------------------------------------------------------------------
+
+
+class TracedPdu(msgspec.Struct, frozen=True, gc=False):
+    """One PDU: when (Unix seconds), which way, over which bind, and its octets, header included.
+
+    `session` tells the connections of one bind apart. The octets of a password are replaced by `*`.
+    """
+
+    at: float
+    direction: Literal["sent", "received"]
+    bind: str
+    session: int
+    octets: bytes
+
+    def __repr__(self) -> str:
+        return f"<TracedPdu {self.direction} {self.bind} {len(self.octets)} octets>"

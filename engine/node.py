@@ -22,7 +22,7 @@ from .feed import Feed
 from .intake.errors import NodeUnavailable, UnknownMessage
 from .ledger import blocks, inquiry
 from .ledger.accept import AcceptStage
-from .ledger.events import Told, publish
+from .ledger.events import Told, publish, rfc3339
 from .ledger.keys import LANES
 from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
@@ -32,8 +32,19 @@ log = logging.getLogger("todoke.node")
 
 FULL_RETRY_S: Final = 5.0
 STOPPING_RETRY_S: Final = 10.0
+CANCEL_PATIENCE_LEASES: Final = 1.5
+"""How long another process is waited for, in leases: by then it has looked, or is gone."""
 UNAVAILABLE_RETRY_S: Final = 1.0
 INQUIRIES_AT_ONCE: Final = 1
+
+
+class _InOtherHands(Exception):
+    """The message is in a block that another process has in hand."""
+
+    def __init__(self, standing: inquiry.Standing, carrier: Carrier) -> None:
+        super().__init__()
+        self.standing = standing
+        self.carrier = carrier
 
 
 class TodokeNode:
@@ -115,10 +126,17 @@ class TodokeNode:
         """See `intake.node.Node.cancel`: answered after the journal says so."""
         while True:
             async with self._inquiry_lock:
+                held: _InOtherHands | None = None
+                done = None
                 try:
                     done = await self._try_cancel(app, message_id)
+                except _InOtherHands as error:
+                    held = error
                 except StoreError as error:
                     raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+            if held is not None:
+                # Its answer may take a while: others may ask meanwhile.
+                return await self._cancel_elsewhere(message_id, held.standing, held.carrier)
             if done is not None:
                 return done
 
@@ -134,9 +152,11 @@ class TodokeNode:
         run = carrier.find(standing.block_id) if carrier is not None else None
         gone = standing.state in ("submitted", "in_doubt")
         # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
-        # What another process has in hand is that one's to stop.
-        elsewhere = carrier is not None and run is None and standing.begun and not carrier.slots.alone
-        if carrier is None or standing.final or standing.sent_parts or (gone and run is None) or elsewhere:
+        if carrier is not None and run is None and standing.begun and not carrier.slots.alone:
+            # What another process has in hand is that one's to stop.
+            await stage.unwatch()
+            raise _InOtherHands(standing, carrier)
+        if carrier is None or standing.final or standing.sent_parts or (gone and run is None):
             await stage.unwatch()
             return {**answer, "cancelled": False}
         if run is None:
@@ -161,6 +181,23 @@ class TodokeNode:
             return None
         state = now.state if now.final else "submitted"
         return {**now.answer(message_id), "cancelled": False, "state": state}
+
+    async def _cancel_elsewhere(
+        self, message_id: str, standing: inquiry.Standing, carrier: Carrier
+    ) -> dict[str, Any]:
+        answer = standing.answer(message_id)
+        if standing.final or standing.sent_parts:
+            return {**answer, "cancelled": False}
+        patience_s = CANCEL_PATIENCE_LEASES * carrier.config.lease_s
+        try:
+            done = await carrier.asks.ask_to_cancel(standing.block_id, standing.index, patience_s)
+        except StoreError as error:
+            raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
+        if done:
+            return {**answer, "cancelled": True, "state": "cancelled", "final": True}
+        if done is None:
+            raise NodeUnavailable("the process that has this message did not answer", UNAVAILABLE_RETRY_S)
+        return {**answer, "cancelled": False, "state": "submitted"}
 
     async def _cancel_waiting(
         self, app: str, message_id: str, standing: inquiry.Standing, carrier: Carrier
@@ -241,8 +278,15 @@ class TodokeNode:
             "binds": [msgspec.to_builtins(bind) for bind in status.binds],
             "bound": sum(bind.bound_since is not None for bind in status.binds),
             "window": carrier.config.window,
+            "window_allowed": status.window,
+            "paused": status.hand.paused,
+            "changed_by": status.hand.by or None,
+            "changed_at": rfc3339(status.hand.at_ms) if status.hand.at_ms else None,
+            "slots_held": status.slots_held,
+            "health": msgspec.to_builtins(status.health),
             "outstanding": sum(bind.outstanding for bind in status.binds),
             "rate": carrier.config.rate,
+            "rate_allowed": status.rate,
             "rate_used": status.used_last_second,
             "queued": {lane: int(value or 0) for lane, value in zip(LANES, replies[:3], strict=True)},
             "oldest_queued_s": round((now_ms - min(oldest)) / 1000, 3) if oldest else None,

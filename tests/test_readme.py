@@ -226,8 +226,6 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
         value = field.default_factory()
     if value is None:
         return "—"
-    if field.name == "interface_version":
-        return f"`{value:#x}`"
     return f"`{json.dumps(value)}`"
 
 
@@ -237,6 +235,7 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
         ("[node]", config.NodeConfig),
         ("[redis]", config.RedisConfig),
         ("[intake]", config.IntakeConfig),
+        ("[portability]", config.PortabilityConfig),
         ("[[app]]", config.AppConfig),
         ("[[carrier]]", config.CarrierConfig),
         ("[[route]]", config.RouteConfig),

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", choices=list(SHAPES), default="hour", help="virtual length of a seed")
     parser.add_argument("--messages", type=int, help="messages in a seed instead of the size's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at a time")
-    parser.add_argument("--trace", metavar="-", help="write the trace of a single seed to standard output")
+    parser.add_argument("--trace", action="store_true", help="only the first seed: its trace to standard output")
     parser.add_argument("--json", action="store_true", help="one outcome a line, nothing else")
     parser.add_argument("--coverage", action="store_true", help="print every word of the coverage count")
     options = parser.parse_args(arguments)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         again = [sys.executable, "-m", "todoke.bench.simulation", *arguments]
         return subprocess.run(again, env=environment, check=False).returncode
     size: Size = options.size
-    if options.trace is not None:
+    if options.trace:
         outcome = main_of_one(options.first, size, options.messages, trace=True)
         _print_failure(outcome)
         return 0 if outcome.ok else 1
@@ -54,15 +54,18 @@ def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
     began = time.perf_counter()
     coverage: Counter[str] = Counter()
     bad: list[int] = []
-    messages = copies = doubled = 0
-    real_s = 0.0
+    messages = copies = doubled = deliverable = delivered = 0
+    real_s = cpu_s = 0.0
     for done, outcome in enumerate(play_all(seeds, size, options.messages, options.jobs), 1):
         for word, n in outcome.coverage.items():
             coverage[word] += n
         messages += outcome.messages
         copies += outcome.copies
         doubled += outcome.doubled
+        deliverable += outcome.deliverable
+        delivered += outcome.delivered
         real_s += outcome.real_s
+        cpu_s += outcome.cpu_s
         if not outcome.ok:
             bad.append(outcome.seed)
         if options.json:
@@ -81,7 +84,12 @@ def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
     print(
         f"{len(seeds)} seeds of a virtual {size}: {messages} messages, {copies} parts taken,"
         f" {doubled} of them again; {len(bad)} seeds bad;"
-        f" {time.perf_counter() - began:.1f} s, {real_s / max(1, len(seeds)):.2f} s a seed"
+        f" {time.perf_counter() - began:.1f} s, {real_s / max(1, len(seeds)):.2f} s a seed,"
+        f" {cpu_s / max(1, len(seeds)):.2f} s of it CPU"
+    )
+    print(
+        f"deliverable: {deliverable} messages, delivered of them: {delivered}"
+        f" ({100 * delivered / max(1, deliverable):.3f} %)"
     )
     _print_coverage(coverage, everything=options.coverage)
     if bad:

@@ -4,6 +4,7 @@
     told twice     two final reports, or a correction to something else than delivered
     unexplained    an SMSC took a part again, with no doubt that could have been the reason
     too much doubt one lost bind or one crash was the reason for more copies than windows allow
+    not called doubled   copies of a part were sent, and the report does not say so
     untrue         the report says something that the SMSC's receipts contradict
     broken parts   copies of a part differ, or a delivered message misses a part
     left behind    keys in the store after all history is over
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 from typing import Any, Final
 
 from ...engine.messages import Correction
@@ -26,8 +28,12 @@ from .traffic import SHARED_NUMBERS
 EXAMPLES_MAX: Final = 5
 LONGEST_MESSAGE_PARTS: Final = 10
 """A message is granted whole, even where the windows are smaller."""
+TOLD_S: Final = 1.0
+"""A report may be on its way to the app for so long."""
 SLACK_S: Final = 1.0
 """A fault and its effect may be so far apart."""
+WRITTEN_DOWN_S: Final = 10.0
+"""After an answer was read, with a store that answers. (A batch waits for the one before it.)"""
 KEPT_KEYS: Final = (b"epoch", b":ref:", b":concat:", b":version", b":slot:", b":acked")
 """What may stay in the store: counters, reference buckets (they expire), how far an app has read."""
 
@@ -38,6 +44,7 @@ def audit(scenario: Scenario, evidence: Evidence, contents: dict[bytes, Any]) ->
     broken += _few("lost", _lost(evidence))
     broken += _few("told twice", _told_twice(evidence))
     broken += _few("unexplained copy", _unexplained(scenario, evidence))
+    broken += _few("not called doubled", _not_called_doubled(evidence))
     broken += _few("too much doubt", _too_much_doubt(scenario, evidence))
     broken += _few("untrue", _untrue(scenario, evidence))
     broken += _few("broken parts", _broken_parts(evidence))
@@ -122,13 +129,43 @@ def _reason(evidence: Evidence, before: Copy, after: Copy) -> str:
     """Why the first copy was in doubt when the second was sent; empty: it was not."""
     if before.fate.lost_response:
         return "lost response"
+    settled_at = _settled_at(evidence, before)
     lost_at = evidence.lost_binds.get((before.carrier, before.bind))
-    if lost_at is not None and before.time - SLACK_S <= lost_at <= after.time:
+    if lost_at is not None and before.time - SLACK_S <= lost_at <= min(after.time, settled_at):
         return "lost bind"
     for doubt in evidence.doubts:
-        if _concerns(doubt, before, after.time):
+        if _concerns(doubt, before, min(after.time, settled_at)):
             return doubt.why
     return ""
+
+
+def _settled_at(evidence: Evidence, copy: Copy) -> float:
+    """When the answer to this copy must have been written down: what strikes later puts it in no doubt."""
+    if copy.heard_at is None:
+        return inf
+    settled_at = copy.heard_at + WRITTEN_DOWN_S
+    for outage in sorted(evidence.outages, key=lambda each: each.from_s):
+        if outage.process in ("", copy.process) and copy.heard_at - SLACK_S <= outage.until_s:
+            if outage.from_s > settled_at:
+                break
+            settled_at = max(settled_at, outage.until_s + WRITTEN_DOWN_S)
+    return settled_at
+
+
+def _not_called_doubled(evidence: Evidence) -> Iterator[str]:
+    """possibly_doubled is set in every final report that came after a second copy had been taken."""
+    copies = _copies(evidence)
+    for number, told in _reports(evidence).items():
+        if number in evidence.unclear and evidence.sent[number].ref is None:
+            continue
+        for part, each in copies.get(number, {}).items():
+            again = [copy for copy in each[1:] if copy.time < told[0].time - TOLD_S]
+            if again and not told[0].event.possibly_doubled:
+                yield (
+                    f"part {number}.{part} was taken {len(each)} times, at"
+                    f" {', '.join(f'{copy.time:.3f}' for copy in each)};"
+                    f" told {told[0].event.state} at {told[0].time:.3f}"
+                )
 
 
 def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
@@ -160,6 +197,7 @@ def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
 def _concerns(doubt: Doubt, copy: Copy, until_s: float) -> bool:
     return (
         doubt.carrier in ("", copy.carrier)
+        and doubt.process in ("", copy.process)
         and doubt.from_s <= until_s
         and doubt.until_s >= copy.time - SLACK_S
     )

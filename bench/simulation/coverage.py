@@ -13,9 +13,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from ...engine.dispatch.carrier import Carrier
 from ...engine.dispatch.due import DueStage
+from ...engine.dispatch.health import Health
+from ...engine.dispatch.late import LateFacts
 from ...engine.dispatch.outgoing import Outgoing
 from ...engine.dispatch.recorder import Recorder
+from ...engine.dispatch.slots import Slots
 from ...engine.dispatch.taker import Taker
 from ...engine.feed import Feed
 from ...engine.ledger.accept import AcceptStage
@@ -28,11 +32,19 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (AcceptStage, "_drop_repeated"),
     (Batch, "_apply_many"),
     (Batch, "time_out"),
+    (Carrier, "_fenced"),
+    (Carrier, "_give_up_when_idle"),
+    (Carrier, "_lose"),
+    (Carrier, "on_late_responses"),
+    (Carrier, "on_unsent"),
     (DueStage, "_release"),
     (DueStage, "_finish"),
     (DueStage, "_sweep_orphans"),
     (DurableStage, "_pause"),
     (Feed, "ack"),
+    (Health, "timed_out"),
+    (LateFacts, "_commands"),
+    (LateFacts, "_write_one"),
     (Outgoing, "lost"),
     (ReceiptStage, "_adopt"),
     (ReceiptStage, "_look_closer"),
@@ -42,9 +54,12 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Recorder, "_look_again"),
     (Recorder, "_move"),
     (Recorder, "_take_late"),
-    (Recorder, "_throttled"),
     (Recorder, "adopt"),
     (Recorder, "lower_grants"),
+    (Recorder, "drop_all"),
+    (Recorder, "move_away"),
+    (Slots, "_release"),
+    (Slots, "_take"),
     (Taker, "_drop"),
     (Taker, "_recover"),
 )

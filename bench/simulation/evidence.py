@@ -6,6 +6,7 @@ The audit reads nothing else. Everything is noted as it happens, in virtual seco
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ class Copy(msgspec.Struct):
     fate: Fate
     answered_at: list[float]
     """When its receipts were answered ESME_ROK."""
+    process: str = ""
+    """Who wrote it."""
+    heard_at: float | None = None
+    """When the submit_sm_resp was read by that process."""
 
     @property
     def state(self) -> str:
@@ -51,15 +56,25 @@ class Written(msgspec.Struct):
     number: int
     part: int
     validity_s: int
+    process: str
 
 
 class Doubt(msgspec.Struct):
-    """A fault after which the outcome of parts under way is unknown. `carrier` "": all of them."""
+    """A fault after which the outcome of parts under way is unknown. `carrier`, `process` "": all of them."""
 
     from_s: float
     until_s: float
     carrier: str
     why: str
+    process: str = ""
+
+
+class Outage(msgspec.Struct):
+    """A time in which `process` ("": all) could not write down what it heard, or not at once."""
+
+    from_s: float
+    until_s: float
+    process: str
 
 
 class Told(msgspec.Struct):
@@ -92,6 +107,12 @@ class Evidence:
         self.written: list[Written] = []
         self.lost_binds: dict[tuple[str, int], float] = {}
         self.doubts: list[Doubt] = []
+        self.outages: list[Outage] = []
+        self.steps: list[tuple[float, str]] = []
+        """When the clock of whom ("": the store) jumped."""
+        self.largest_step_s = 0.0
+        self.refused_numbers: set[tuple[str, str]] = set()
+        """(carrier, destination) that an SMSC has refused for good."""
         self.broken: list[str] = []
         """Promises seen broken while the run went on."""
 
@@ -107,11 +128,18 @@ class RecordingScenario(Scenario):
         super().__init__(config, rng)
         self.plain = False
         self._fates = fates
+        self.refused: Callable[[str, int], None] = lambda destination, command_status: None
+        self.absent_until: Callable[[bytes], float] = lambda destination: 0.0
 
     def choose(self, destination: bytes) -> Fate:
         fate = super().choose(destination)
-        if not fate.command_status:
-            self._fates.append(fate)
+        if fate.command_status:
+            self.refused(destination.decode("latin-1"), fate.command_status)
+            return fate
+        absent_s = self.absent_until(destination)
+        if absent_s > 0 and STATES[fate.state] == "delivered":
+            fate = fate._replace(receipt_delay_s=absent_s, early_receipt=False)
+        self._fates.append(fate)
         return fate
 
 
@@ -124,6 +152,7 @@ class SmscWitness:
         self._by_serial: dict[int, Copy] = {}
         self._marks = marks
         self.fates: deque[Fate] = deque()
+        self.on_taken: Callable[[Copy], None] = lambda copy: None
 
     def accepted(
         self, now: float, system_id: str, bind: int, first_serial: int, entries: list[Entry]
@@ -149,6 +178,7 @@ class SmscWitness:
             )
             self._evidence.copies.append(copy)
             self._by_serial[copy.serial] = copy
+            self.on_taken(copy)
             self._evidence.trace.add(self._carrier, f"took {mark.number}.{mark.part} on {bind}")
 
     def answered(self, now: float, serials: list[int]) -> None:

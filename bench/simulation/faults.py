@@ -14,20 +14,29 @@ import anyio
 import msgspec
 
 from ..handset import Ids
+from ..smsc_config import Rule
+from .gate import CALL_TIMEOUT_S
+from .traffic import SHARED_NUMBERS
+
+LEASE_SLACK_S: Final = 4.0
+"""A store that is away for this much less than a lease may cost slots: renewals are some time apart."""
 
 if TYPE_CHECKING:
+    from .clock import VirtualClock
+    from .process import Process
     from .wires import Line
     from .world import World
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`target` is a carrier's name; faults of the store, the engine or the apps make no use of it."""
+    """`target` is a carrier's name, `process` an engine process's ("" = the first); most kinds use one."""
 
     at_s: float
     kind: str
     target: str
     duration_s: float
     seed: int
+    process: str = ""
 
 
 class Kind(NamedTuple):
@@ -42,7 +51,7 @@ class Kind(NamedTuple):
 async def inject(world: World, fault: Fault) -> None:
     """Wait for the fault's moment, then let it happen from beginning to end."""
     await anyio.sleep(max(0.0, fault.at_s - anyio.current_time()))
-    world.trace.add("fault", f"{fault.kind} {fault.target} {fault.duration_s}")
+    world.trace.add("fault", f"{fault.kind} {fault.target} {fault.process} {fault.duration_s}")
     world.coverage.count(f"fault {fault.kind}")
     await KINDS[fault.kind].strike(world, fault, random.Random(fault.seed))
     world.trace.add("fault", f"{fault.kind} is over")
@@ -114,6 +123,44 @@ async def _locked_out(world: World, fault: Fault, rng: random.Random) -> None:
     line.weather()
 
 
+async def _congested(world: World, fault: Fault, rng: random.Random) -> None:
+    """The SMSC says how full it is, in every answer."""
+    line = world.lines[fault.target]
+    for state in (rng.randrange(70, 101), rng.randrange(90, 101), rng.randrange(30, 90)):
+        line.congestion_state = state
+        await anyio.sleep(fault.duration_s / 3)
+    line.congestion_state = None
+
+
+async def _number_full(world: World, fault: Fault, rng: random.Random) -> None:
+    """ESME_RMSGQFUL for a few numbers only."""
+    line = world.lines[fault.target]
+    numbers = [f"{SHARED_NUMBERS}{n:08d}" for n in range(5)]
+    now = anyio.current_time()
+    near = [m.to for batch in world.scenario.batches if batch.at_s >= now - 1.0 for m in batch.messages[:2]]
+    rules = [Rule(suffix=to, command_status="ESME_RMSGQFUL") for to in [*numbers, *near[:10]]]
+    line.weather(rules=rules)
+    await anyio.sleep(fault.duration_s)
+    line.weather()
+
+
+async def _absent(world: World, fault: Fault, rng: random.Random) -> None:
+    """A tenth of the handsets is switched off: what the SMSC takes for them is delivered when they are back."""
+    line = world.lines[fault.target]
+    line.absent_digit = b"%d" % rng.randrange(10)
+    line.absent_until = anyio.current_time() + fault.duration_s
+    await anyio.sleep(fault.duration_s)
+    line.absent_digit = b""
+
+
+async def _sessions_linger(world: World, fault: Fault, rng: random.Random) -> None:
+    """Connections are lost without the SMSC's knowing: it refuses the new ones (ESME_RALYBND) for a while."""
+    line = world.lines[fault.target]
+    line.doubt("sessions linger", 3 * line.plan.engine.enquire_link_s)
+    for wire in list(line.wires):
+        wire.lose()
+
+
 async def _ids_again(world: World, fault: Fault, rng: random.Random) -> None:
     """The SMSC restarts and counts its ids from the beginning."""
     line = world.lines[fault.target]
@@ -131,11 +178,13 @@ def _fall(line: Line, mode: str) -> None:
 
 async def _store_cut(world: World, fault: Fault, rng: random.Random) -> None:
     """Its connections fall; what was on its way may still be done."""
+    world.outage(0.0)
     world.store.cut()
 
 
 async def _store_away(world: World, fault: Fault, rng: random.Random) -> None:
     """It restarts cleanly, and takes its time."""
+    _outage(world, fault.duration_s, "store away")
     world.store.down()
     await anyio.sleep(fault.duration_s)
     world.store.up()
@@ -143,6 +192,7 @@ async def _store_away(world: World, fault: Fault, rng: random.Random) -> None:
 
 async def _store_crash(world: World, fault: Fault, rng: random.Random) -> None:
     """It loses what was not on disk."""
+    _outage(world, fault.duration_s, "store away")
     world.store.crash(stay_down=True)
     await anyio.sleep(fault.duration_s)
     world.store.up()
@@ -151,29 +201,120 @@ async def _store_crash(world: World, fault: Fault, rng: random.Random) -> None:
 async def _store_slow(world: World, fault: Fault, rng: random.Random) -> None:
     """Every fsync takes long."""
     world.sync_s = rng.choice((0.05, 0.5, 2.0))
+    _outage(world, fault.duration_s, "store slow")
     await anyio.sleep(fault.duration_s)
     world.sync_s = world.usual_sync_s
 
 
 async def _store_full(world: World, fault: Fault, rng: random.Random) -> None:
     """It refuses writes (OOM) and still reads."""
-    world.process.fill_store(True)
+    _outage(world, fault.duration_s, "store full")
+    for process in world.processes.values():
+        process.path.full = True
     await anyio.sleep(fault.duration_s)
-    world.process.fill_store(False)
+    for process in world.processes.values():
+        process.path.full = False
+
+
+def _outage(world: World, duration_s: float, why: str, process: str = "") -> None:
+    """Facts cannot be written down. If it lasts, leases end: what is under way is in doubt for others."""
+    world.outage(duration_s, process)
+    if duration_s >= min(plan.engine.lease_s for plan in world.scenario.carriers) - LEASE_SLACK_S:
+        world.doubt(f"lost its slots ({why})", process, duration_s + world.longest_lease_s)
+
+
+async def _store_lost(world: World, fault: Fault, rng: random.Random) -> None:
+    """One process reaches the store no more; SMSCs and apps it does."""
+    process = _process(world, fault)
+    _outage(world, fault.duration_s + CALL_TIMEOUT_S, "store not reached", process.name)
+    await process.lose_store(fault.duration_s)
+
+
+async def _store_far(world: World, fault: Fault, rng: random.Random) -> None:
+    """Calls of one process take long."""
+    process = _process(world, fault)
+    process.path.latency_s = rng.choice((0.05, 0.5, 3.0))
+    _outage(world, fault.duration_s + 2 * process.path.latency_s, "store far", process.name)
+    await anyio.sleep(fault.duration_s)
+    process.path.latency_s = 0.0
+
+
+# -- clocks ----------------------------------------------------------------------------------------------
+
+
+async def _clock_step(world: World, fault: Fault, rng: random.Random) -> None:
+    """The date of one machine jumps; a small jump stays, a large one is put right."""
+    process = _process(world, fault)
+    await _step(world, process.clock, process.name, fault, rng)
+
+
+async def _store_clock_step(world: World, fault: Fault, rng: random.Random) -> None:
+    """The store's date jumps: leases end at once, or later than they should."""
+    world.doubt("the store's clock jumped", "", fault.duration_s + world.longest_lease_s)
+    world.outage(fault.duration_s)
+    await _step(world, world.store_clock, "", fault, rng)
+
+
+async def _step(
+    world: World, clock: VirtualClock, name: str, fault: Fault, rng: random.Random
+) -> None:
+    step_s = rng.choice((-7_200.0, -300.0, -30.0, -1.0, 1.0, 30.0, 300.0, 7_200.0))
+    world.evidence.steps.append((anyio.current_time(), name))
+    world.evidence.largest_step_s = max(world.evidence.largest_step_s, abs(step_s))
+    clock.skew_s += step_s
+    if abs(step_s) > 1.0:
+        await anyio.sleep(fault.duration_s)
+        world.evidence.steps.append((anyio.current_time(), name))
+        clock.skew_s -= step_s
 
 
 # -- the engine and the apps -----------------------------------------------------------------------------
 
 
+def _process(world: World, fault: Fault) -> Process:
+    return world.processes[fault.process] if fault.process else next(iter(world.processes.values()))
+
+
 async def _kill(world: World, fault: Fault, rng: random.Random) -> None:
+    process = _process(world, fault)
+    world.doubt("killed", process.name)
+    process.kill(rng, fault.duration_s)
+
+
+async def _machine_lost(world: World, fault: Fault, rng: random.Random) -> None:
+    """Nobody is told: only the lease ends, and the SMSC keeps the sessions as long as it is patient."""
+    process = _process(world, fault)
+    world.doubt("machine lost", process.name)
+    process.kill(rng, fault.duration_s, linger=True)
+
+
+async def _kill_all(world: World, fault: Fault, rng: random.Random) -> None:
     world.doubt("killed")
-    world.process.kill(rng, fault.duration_s)
+    for process in world.processes.values():
+        process.kill(rng, fault.duration_s * rng.random())
+
+
+async def _halt(world: World, fault: Fault, rng: random.Random) -> None:
+    """SIGSTOP: sockets stay open, nothing runs; it wakes to find its slots in other hands."""
+    process = _process(world, fault)
+    world.doubt("stopped", process.name, fault.duration_s)
+    world.outage(fault.duration_s, process.name)
+    await process.halt(fault.duration_s)
+
+
+async def _smscs_lost(world: World, fault: Fault, rng: random.Random) -> None:
+    """One process reaches no SMSC; the store it does."""
+    process = _process(world, fault)
+    quiet_s = max(plan.engine.enquire_link_s for plan in world.scenario.carriers)
+    world.doubt("SMSCs not reached", process.name, fault.duration_s + 3 * quiet_s)
+    await process.lose_smscs(fault.duration_s)
 
 
 async def _power_cut(world: World, fault: Fault, rng: random.Random) -> None:
-    """Engine and store at once; the store is back first, or not."""
+    """All processes and the store at once; the store is back first, or not."""
     world.doubt("power cut")
-    world.process.kill(rng, fault.duration_s)
+    for process in world.processes.values():
+        process.kill(rng, fault.duration_s)
     world.store.crash(stay_down=True)
     await anyio.sleep(fault.duration_s * rng.choice((0.5, 1.5)))
     world.store.up()
@@ -181,22 +322,31 @@ async def _power_cut(world: World, fault: Fault, rng: random.Random) -> None:
 
 async def _stop(world: World, fault: Fault, rng: random.Random) -> None:
     """A clean stop doubts nothing, unless answers are so late that it goes without them."""
-    await world.process.stop(fault.duration_s)
+    await _process(world, fault).stop(fault.duration_s)
+
+
+async def _stop_all(world: World, fault: Fault, rng: random.Random) -> None:
+    async with anyio.create_task_group() as group:
+        for process in world.processes.values():
+            group.start_soon(process.stop, fault.duration_s)
 
 
 async def _kill_while_stopping(world: World, fault: Fault, rng: random.Random) -> None:
+    process = _process(world, fault)
+
     async def stop() -> None:
-        await world.process.stop(fault.duration_s)
+        await process.stop(fault.duration_s)
 
     async with anyio.create_task_group() as group:
         group.start_soon(stop)
         await anyio.sleep(rng.choice((0.0, 0.01, 0.2)))
-        world.doubt("killed while stopping")
-        world.process.kill(rng, fault.duration_s)
+        world.doubt("killed while stopping", process.name)
+        process.kill(rng, fault.duration_s)
 
 
 async def _apps_cut(world: World, fault: Fault, rng: random.Random) -> None:
-    world.process.cut_callers()
+    for process in world.processes.values():
+        process.cut_callers()
 
 
 async def _subscriber_away(world: World, fault: Fault, rng: random.Random) -> None:
@@ -221,7 +371,21 @@ KINDS: Final[dict[str, Kind]] = {
     "system_error": Kind(_weather(errors={"ESME_RSYSERR": 1.0}), (1, 30), 1, "24"),
     "vendor_error": Kind(_weather(errors={"0x4a5": 0.5}), (1, 30), 1, "25"),
     "ids_again": Kind(_ids_again, (0, 0), 0.5, "36"),
-    "down": Kind(_down, (1, 300), 2, "2, 33"),
+    "down": Kind(_down, (1, 120), 2, "2, 33"),
+    "down_long": Kind(_down, (120, 600), 1, "2, 24, 33"),
+    "congested": Kind(_congested, (10, 120), 2, "26"),
+    "number_full": Kind(_number_full, (5, 120), 2, "23"),
+    "absent": Kind(_absent, (20, 300), 2, "60"),
+    "sessions_linger": Kind(_sessions_linger, (0, 0), 1.5, "20, 29"),
+    "store_lost": Kind(_store_lost, (0.5, 60), 3, "46"),
+    "store_far": Kind(_store_far, (2, 60), 2, "45"),
+    "clock_step": Kind(_clock_step, (1, 300), 2, "42"),
+    "store_clock_step": Kind(_store_clock_step, (1, 120), 1, "42"),
+    "halt": Kind(_halt, (0.5, 60), 4, "39, 40"),
+    "smscs_lost": Kind(_smscs_lost, (2, 120), 2, "4, 46"),
+    "machine_lost": Kind(_machine_lost, (5, 120), 2, "37, 20"),
+    "kill_all": Kind(_kill_all, (0.05, 30), 1, "37"),
+    "stop_all": Kind(_stop_all, (0.2, 30), 0.5, "38"),
     "store_cut": Kind(_store_cut, (0, 0), 3, "43"),
     "store_away": Kind(_store_away, (0.1, 20), 2, "34, 43"),
     "store_crash": Kind(_store_crash, (0.05, 10), 2, "43"),

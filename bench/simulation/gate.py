@@ -3,21 +3,61 @@
 `kill -9` leaves no time for a `finally`, but in simulation the tasks of a killed engine still unwind. What
 they ask of the store then raises `Killed`, which nothing in the engine catches; calls on their way are
 abandoned to the store, which decides by its own dice whether they arrive.
+
+Between a living process and the store lies a `Path`: it may be slow, or lead nowhere for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
 from ...engine.ledger.memory_store import MemoryStage, MemoryStore
-from ...engine.ledger.port import Command, StoreError, StoreRefused, name_of
+from ...engine.ledger.port import (
+    Command,
+    OutcomeUnknown,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    is_pure_read,
+    name_of,
+)
 from .coverage import Coverage
 from .trace import Trace
 
 T = TypeVar("T")
+
+CALL_TIMEOUT_S: Final = 10.0
+"""A call on its way when the path broke is given up after this."""
+CONNECT_TIMEOUT_S: Final = 3.0
+
+
+class Path:
+    """The network between one process and the store, over the lives of the process."""
+
+    def __init__(self) -> None:
+        self.latency_s = 0.0
+        self.broken = False
+        self.breaks = 0
+        """How often it broke: a connection does not outlive that."""
+        self.healed = anyio.Event()
+        self.full = False
+        """The store refuses writes for want of memory."""
+        self.calls: dict[anyio.CancelScope, None] = {}
+
+    def cut(self) -> None:
+        """Nothing passes any more, and nobody is told."""
+        self.broken = True
+        self.breaks += 1
+        self.healed = anyio.Event()
+        for scope in list(self.calls):
+            scope.cancel()
+
+    def heal(self) -> None:
+        self.broken = False
+        self.healed.set()
 
 
 class Killed(BaseException):
@@ -25,21 +65,22 @@ class Killed(BaseException):
 
 
 class ProcessStore:
-    """One process's `port.Store`. `full`: every write is refused with OOM, as by a server without memory."""
+    """One process's `port.Store`."""
 
-    def __init__(self, store: MemoryStore, name: str, trace: Trace, coverage: Coverage) -> None:
+    def __init__(
+        self, store: MemoryStore, name: str, trace: Trace, coverage: Coverage, path: Path
+    ) -> None:
         self._store = store
         self._name = name
         self._trace = trace
         self.coverage = coverage
-        self.full = False
+        self.path = path
         self._killed = False
-        self._calls: dict[anyio.CancelScope, None] = {}
 
     def kill(self) -> None:
         """From now on every call raises `Killed`, those under way included."""
         self._killed = True
-        for scope in list(self._calls):
+        for scope in list(self.path.calls):
             scope.cancel()
 
     def stage(self, name: str) -> ProcessStage:
@@ -48,19 +89,27 @@ class ProcessStore:
 
     async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
         """See `port.Store.wait`."""
-        return await self.call("wait", lambda: self._store.wait(streams, timeout_s))
+        return await self.call("wait", lambda: self._store.wait(streams, timeout_s), pure=True)
 
     async def close(self) -> None:
         """See `port.Store.close`: the store outlives this process."""
 
-    async def call(self, stage: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call of this process, as long as it lives."""
+    async def call(self, stage: str, call: Callable[[], Awaitable[T]], *, pure: bool) -> T:
+        """Make a call of this process, as long as it lives. `pure`: it changes nothing."""
+        path, breaks = self.path, self.path.breaks
         if self._killed:
             raise Killed
         with anyio.CancelScope() as scope:
-            self._calls[scope] = None
+            path.calls[scope] = None
             try:
+                if path.broken:
+                    await self._knock()
+                    breaks = path.breaks
+                if path.latency_s:
+                    await anyio.sleep(path.latency_s / 2)
                 result = await call()
+                if path.latency_s:
+                    await anyio.sleep(path.latency_s / 2)
             except StoreError as error:
                 self.coverage.count(f"store {type(error).__name__} {stage.split('-')[0]}")
                 if not self._killed:
@@ -69,8 +118,30 @@ class ProcessStore:
                 if not self._killed:
                     return result
             finally:
-                del self._calls[scope]
+                del path.calls[scope]
+        if not self._killed and path.breaks != breaks:
+            await self._time_out(stage, pure)
         raise Killed
+
+    async def _knock(self) -> None:
+        """Try to connect. Raises StoreUnavailable."""
+        with anyio.move_on_after(CONNECT_TIMEOUT_S):
+            await self.path.healed.wait()
+        if self.path.broken:
+            raise StoreUnavailable("no way to the store")
+
+    async def _time_out(self, stage: str, pure: bool) -> None:
+        """The connection broke during a call: whether it arrived is not known. Raises StoreError."""
+        with anyio.CancelScope() as scope:
+            self.path.calls[scope] = None
+            try:
+                await anyio.sleep(CALL_TIMEOUT_S)
+            finally:
+                del self.path.calls[scope]
+        if not self._killed:
+            error: type[StoreError] = StoreUnavailable if pure else OutcomeUnknown
+            self.coverage.count(f"store {error.__name__} {stage.split('-')[0]}")
+            raise error("the way to the store is broken")
 
     def note(self, stage: str, commands: Sequence[Command]) -> None:
         """A write was answered."""
@@ -84,34 +155,49 @@ class ProcessStage:
         self._store = store
         self._stage = stage
         self._name = name
+        self._watched_at: int | None = None
+        """How often the path had broken when something was watched; None: nothing is."""
 
     async def ready(self) -> None:
         """See `port.Stage.ready`."""
-        await self._store.call(self._name, self._stage.ready)
+        await self._store.call(self._name, self._stage.ready, pure=True)
 
     async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
         """See `port.Stage.read`."""
-        return await self._store.call(self._name, lambda: self._stage.read(commands, watch))
+        pure = is_pure_read(commands)
+        replies = await self._store.call(self._name, lambda: self._stage.read(commands, watch), pure=pure)
+        if watch:
+            self._watched_at = self._store.path.breaks
+        return replies
 
     async def commit(self, commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit`."""
-        if self._store.full:
+        watched_at, self._watched_at = self._watched_at, None
+        if watched_at is not None and watched_at != self._store.path.breaks:
             await self._stage.unwatch()
-            self._store.coverage.count(f"store StoreRefused {self._name.split('-')[0]}")
-            raise StoreRefused("OOM", "command not allowed when used memory > 'maxmemory'.")
-        replies = await self._store.call(self._name, lambda: self._stage.commit(commands))
+            raise StoreUnavailable("the connection with the WATCH was lost")
+        if self._store.path.full:
+            await self._stage.unwatch()
+            self._refuse()
+        replies = await self._store.call(self._name, lambda: self._stage.commit(commands), pure=False)
         self._store.note(self._name, commands)
         return replies
 
     async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit_if`."""
-        if self._store.full:
-            self._store.coverage.count(f"store StoreRefused {self._name.split('-')[0]}")
-            raise StoreRefused("OOM", "command not allowed when used memory > 'maxmemory'.")
-        replies = await self._store.call(self._name, lambda: self._stage.commit_if(holds, commands))
+        if self._store.path.full:
+            self._refuse()
+        replies = await self._store.call(
+            self._name, lambda: self._stage.commit_if(holds, commands), pure=False
+        )
         self._store.note(self._name, commands)
         return replies
 
+    def _refuse(self) -> None:
+        self._store.coverage.count(f"store StoreRefused {self._name.split('-')[0]}")
+        raise StoreRefused("OOM", "command not allowed when used memory > 'maxmemory'.")
+
     async def unwatch(self) -> None:
         """See `port.Stage.unwatch`."""
-        await self._store.call(self._name, self._stage.unwatch)
+        self._watched_at = None
+        await self._store.call(self._name, self._stage.unwatch, pure=True)

@@ -13,6 +13,7 @@ from typing import Final, TextIO
 import msgspec
 
 from .audit import audit
+from .ceiling import reach
 from .clock import ordered, run_virtually
 from .coverage import Coverage
 from .scenario import PASSWORD, Scenario, Size, draw
@@ -37,11 +38,18 @@ class Outcome(msgspec.Struct, frozen=True):
     copies: int
     doubled: int
     """Parts that an SMSC took again."""
+    deliverable: int
+    """Messages that the network could have delivered, by the seed and the SMSCs."""
+    delivered: int
+    """How many of those were told delivered (sent, where no receipt was asked)."""
     virtual_s: float
     real_s: float
+    cpu_s: float
     coverage: dict[str, int]
     last_lines: list[str]
     """The end of the trace; empty when all is well."""
+    messages_asked: int | None = None
+    """How many were asked for instead of the size's own number."""
 
     @property
     def ok(self) -> bool:
@@ -50,7 +58,8 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def command(self) -> str:
         """What repeats it."""
-        return f"python -m todoke.bench.simulation --seeds 1 --from {self.seed} --size {self.size} --trace -"
+        messages = f" --messages {self.messages_asked}" if self.messages_asked is not None else ""
+        return f"todoke simulate --seeds 1 --from {self.seed} --size {self.size}{messages} --trace"
 
 
 def simulate(
@@ -66,14 +75,14 @@ def simulate(
     if without:
         kept = [fault for fault in scenario.faults if fault.kind not in without]
         scenario = msgspec.structs.replace(scenario, faults=kept)
-    return play(scenario, echo)
+    return msgspec.structs.replace(play(scenario, echo), messages_asked=messages)
 
 
 def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
     """Play a scenario and judge it."""
     coverage = Coverage()
     worlds: list[World] = []
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
 
     async def main() -> None:
         world = World(scenario, coverage, echo)
@@ -88,7 +97,9 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         except Exception:  # the edge: whatever a seed does, it is a verdict
             ended_badly = traceback.format_exc()
     world = worlds[0]
+    world.halting.release()
     evidence = world.evidence
+    could, did = reach(scenario, evidence)
     broken = audit(scenario, evidence, world.contents)
     broken += logs.broken
     if ended_badly:
@@ -106,8 +117,11 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         states=dict(sorted(states.items())),
         copies=len(evidence.copies),
         doubled=sum(seen.values()) - len(seen),
+        deliverable=could,
+        delivered=did,
         virtual_s=float(world.trace.last[-1].split()[0]),
         real_s=round(real_s, 3),
+        cpu_s=round(time.process_time() - cpu_began, 3),
         coverage=dict(sorted(coverage.counts.items())),
         last_lines=list(world.trace.last)[-LAST_LINES:] if broken else [],
     )

@@ -41,6 +41,14 @@ class CarrierPlan(msgspec.Struct, frozen=True):
     smsc: SmscConfig
 
 
+class ProcessPlan(msgspec.Struct, frozen=True):
+    """One engine process. Those of one machine share its clock, and see each other die."""
+
+    name: str
+    machine: str
+    starts_at_s: float
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """Everything a run needs; times in virtual seconds from its start."""
 
@@ -48,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True):
     size: Size
     length_s: float
     """Traffic and faults end by then; the run goes on until all is quiet."""
+    processes: list[ProcessPlan]
     carriers: list[CarrierPlan]
     batches: list[Batch]
     faults: list[Fault]
@@ -68,7 +77,7 @@ class Scenario(msgspec.Struct, frozen=True):
                 RouteConfig(prefix=["81"], carriers=names[::-1]),
                 RouteConfig(carriers=names),
             ],
-            intake=IntakeConfig(ref_ttl_s=2 * self.length_s + 7_200),
+            intake=IntakeConfig(ref_ttl_s=2 * self.length_s + 86_400),
         )
 
 
@@ -85,7 +94,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 SHAPES: Final[dict[Size, Shape]] = {
-    "hour": Shape(3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 1_500.0, (30.0, 300.0)),
+    "hour": Shape(3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 900.0, (30.0, 120.0)),
     "day": Shape(86_400.0, 2_000, (10, 16), (120.0, 300.0), (1.0, 1_800.0), 14_400.0, (300.0, 1_200.0)),
 }
 
@@ -97,6 +106,7 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenari
     carriers = [_carrier(rng, name, shape) for name in ("alpha", "beta")]
     json_lines = rng.random() < 0.3
     ack_lag_s = rng.choice((0.0, 0.01, 0.5, 5.0))
+    processes = _processes(random.Random(f"{seed}:processes"), shape)
     names = [plan.engine.name for plan in carriers]
     batches = draw_traffic(
         random.Random(f"{seed}:traffic"),
@@ -106,9 +116,29 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenari
         messages if messages is not None else shape.messages,
         WALL_START_S,
     )
-    faults = _faults(random.Random(f"{seed}:faults"), names, batches, shape)
-    patience_s = 2 * (shape.receipt_timeout_s + 86_400.0)
-    return Scenario(seed, size, shape.length_s, carriers, batches, faults, patience_s, json_lines, ack_lag_s)
+    faults = _faults(random.Random(f"{seed}:faults"), names, [each.name for each in processes], batches, shape)
+    return Scenario(
+        seed=seed,
+        size=size,
+        length_s=shape.length_s,
+        processes=processes,
+        carriers=carriers,
+        batches=batches,
+        faults=faults,
+        patience_s=2 * (shape.receipt_timeout_s + 86_400.0),
+        json_lines=json_lines,
+        ack_lag_s=ack_lag_s,
+    )
+
+
+def _processes(rng: random.Random, shape: Shape) -> list[ProcessPlan]:
+    """Two from the beginning, on one machine or on two; often a third that comes in the middle."""
+    machines = rng.choice((("one", "one"), ("one", "two")))
+    plans = [ProcessPlan(name, machine, 0.0) for name, machine in zip(("a", "b"), machines, strict=True)]
+    if rng.random() < 0.4:
+        starts_at_s = round(rng.uniform(0.1, 0.7) * shape.length_s, 3)
+        plans.append(ProcessPlan("c", rng.choice(("one", "two")), starts_at_s))
+    return plans
 
 
 def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
@@ -129,6 +159,7 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
         rate=rate,
         window=window,
         response_timeout_s=response_timeout_s,
+        lease_s=rng.choice((10.0, 15.0, 30.0)),
         enquire_link_s=enquire_link_s,
         receipt_timeout_s=shape.receipt_timeout_s,
         history_s=rng.uniform(*shape.history_s),
@@ -156,6 +187,7 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
     smsc = SmscConfig(
         accounts={SYSTEM_ID: PASSWORD},
         smsc_id=name,
+        binds_max=engine.binds * (1 if engine.bind == "transceiver" else 2),
         id_form=id_form,
         id_start=id_start,
         inactivity_s=3 * enquire_link_s,
@@ -178,7 +210,9 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
     return CarrierPlan(engine, smsc)
 
 
-def _faults(rng: random.Random, names: list[str], batches: list[Batch], shape: Shape) -> list[Fault]:
+def _faults(
+    rng: random.Random, names: list[str], processes: list[str], batches: list[Batch], shape: Shape
+) -> list[Fault]:
     """Most faults strike while a batch is on its way: that is when they can do harm."""
     kinds = list(KINDS)
     weights = [KINDS[kind].weight for kind in kinds]
@@ -190,5 +224,6 @@ def _faults(rng: random.Random, names: list[str], batches: list[Batch], shape: S
             at_s = rng.uniform(0.02, 0.95) * shape.length_s
         low, high = KINDS[kind].duration_s
         duration_s = round(rng.uniform(low, high) if rng.random() < 0.7 else low, 3)
-        faults.append(Fault(round(at_s, 4), kind, rng.choice(names), duration_s, rng.randrange(1 << 30)))
+        target, process = rng.choice(names), rng.choice(processes)
+        faults.append(Fault(round(at_s, 4), kind, target, duration_s, rng.randrange(1 << 30), process))
     return sorted(faults, key=lambda fault: (fault.at_s, fault.kind))

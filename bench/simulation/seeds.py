@@ -60,4 +60,21 @@ def _fork(seed: int, size: Size, messages: int | None) -> tuple[int, int]:
 
 def _died(seed: int, size: Size, status: int) -> Outcome:
     broken = [f"the process of this seed ended with wait status {status}"]
-    return Outcome(seed, size, 0, "", 0, broken, {}, 0, 0, 0.0, 0.0, {}, [])
+    return Outcome(
+        seed=seed,
+        size=size,
+        messages=0,
+        trace_hash="",
+        trace_lines=0,
+        broken=broken,
+        states={},
+        copies=0,
+        doubled=0,
+        deliverable=0,
+        delivered=0,
+        virtual_s=0.0,
+        real_s=0.0,
+        cpu_s=0.0,
+        coverage={},
+        last_lines=[],
+    )

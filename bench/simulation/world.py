@@ -1,4 +1,4 @@
-"""Everything of one run, joined: the store, the carriers, the engine's process, the apps, and time."""
+"""Everything of one run, joined: the store, the carriers, the engine's processes, the apps, and time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import anyio
 import anyio.abc
 
 from ...engine.app import Engine
+from ...engine.client_wire import NodeAway
 from ...engine.ledger.memory_store import MemoryStore
 from .apps import App
 from .clock import VirtualClock
 from .coverage import Coverage
-from .evidence import Doubt, Evidence
+from .evidence import Doubt, Evidence, Outage
 from .faults import inject
+from .halting import Halting
 from .process import Process
 from .scenario import APPS, Scenario
 from .trace import Trace
@@ -34,19 +36,25 @@ class World:
         self.config = scenario.config()
         self.coverage = coverage
         self.trace = Trace(anyio.current_time, echo)
-        self.clock = VirtualClock()
+        self.store_clock = VirtualClock()
+        self.clocks = {plan.machine: VirtualClock() for plan in scenario.processes}
+        """By machine."""
+        self.halting = Halting()
         self.evidence = Evidence(self.trace)
         self.usual_sync_s = 0.0005
         self.sync_s = self.usual_sync_s
-        self.machine: set[str] = set()
-        """Lives of processes that are over: who shares the machine sees that at once."""
-        self.store = MemoryStore(rng=self._rng("store"), sync=self._sync, wall=self.clock.wall)
+        self.store = MemoryStore(rng=self._rng("store"), sync=self._sync, wall=self.store_clock.wall)
         self.lines = {
             plan.engine.name: Line(plan, self._rng(f"smsc:{plan.engine.name}"), self.evidence)
             for plan in scenario.carriers
         }
-        self.process = Process(self, "engine")
+        dead: dict[str, set[str]] = {plan.machine: set() for plan in scenario.processes}
+        self.processes = {
+            plan.name: Process(self, plan, self.clocks[plan.machine], dead[plan.machine])
+            for plan in scenario.processes
+        }
         self.apps = {name: App(self, name) for name in APPS}
+        self._rng_connect = self._rng("connect")
         self.tasks: anyio.abc.TaskGroup
         self.quiet_at: float | None = None
         self.contents: dict[bytes, Any] = {}
@@ -59,20 +67,34 @@ class World:
         await anyio.sleep(self.sync_s)
 
     def connect(self, app: str) -> anyio.abc.ByteStream:
-        """A connection to the node's local socket. Raises NodeAway."""
-        return self.process.connect(app)
+        """A connection to the local socket of one of the processes that are up. Raises NodeAway."""
+        up = [process for process in self.processes.values() if process.up]
+        if not up:
+            raise NodeAway("no node")
+        return self._rng_connect.choice(up).connect(app)
 
-    def doubt(self, why: str) -> None:
-        """The engine loses what it knew of all that is under way."""
+    def doubt(self, why: str, process: str = "", duration_s: float = 0.0) -> None:
+        """A process (all of them) loses what it knew of all that is under way, now or within this time."""
         now = anyio.current_time()
-        self.evidence.doubts.append(Doubt(now, now, "", why))
+        self.evidence.doubts.append(Doubt(now, now + duration_s, "", why, process))
+
+    def outage(self, duration_s: float, process: str = "") -> None:
+        """For so long a process (all of them) cannot write down what it hears."""
+        now = anyio.current_time()
+        self.evidence.outages.append(Outage(now, now + duration_s, process))
+
+    @property
+    def longest_lease_s(self) -> float:
+        return max(plan.engine.lease_s for plan in self.scenario.carriers)
 
     async def run(self) -> None:
         """Play it."""
         async with anyio.create_task_group() as self.tasks:
             for line in self.lines.values():
                 await self.tasks.start(line.smsc.run)
-            self.tasks.start_soon(self.process.run)
+            self.tasks.start_soon(self.store.run_disk)
+            for process in self.processes.values():
+                self.tasks.start_soon(process.run)
             for app in self.apps.values():
                 self.tasks.start_soon(app.listen)
             async with anyio.create_task_group() as playing:
@@ -83,8 +105,13 @@ class World:
             await self._wait_until_quiet()
             await self._wait_for_the_end_of_history()
             await self._wait_for_acknowledgements()
-            self.coverage.count("lives", self.process.lives)
-            await self.process.finish()
+            for process in self.processes.values():
+                self.coverage.count("lives", process.lives)
+                await process.finish()
+            for line in self.lines.values():
+                for word, n in line.excused.items():
+                    self.coverage.count(f"excused {word}", n)
+            self.halting.release()
             self.contents = self.store.contents()
             self.tasks.cancel_scope.cancel()
 
@@ -107,15 +134,21 @@ class World:
                 plan.engine.receipt_timeout_s + 2 * plan.engine.history_s + plan.engine.orphan_ttl_s
                 for plan in self.scenario.carriers
             )
-            + 1_000.0
+            + 200.0
+            + 2 * self.evidence.largest_step_s
         )
 
     async def _wait_for_acknowledgements(self) -> None:
         """Handsets write for as long as the run lasts: stop when what they wrote has been read."""
         for _ in range(ACKNOWLEDGED_LOOKS_MAX):
             await anyio.sleep(ACKNOWLEDGED_S)
-            engine = self.process.engine
-            if engine is not None and not any(feed.unacknowledged for feed in engine.feeds.values()):
+            feeds = [
+                feed
+                for process in self.processes.values()
+                if process.engine is not None
+                for feed in process.engine.feeds.values()
+            ]
+            if feeds and not any(feed.unacknowledged for feed in feeds):
                 return
         self.evidence.broke("there are always events that are not acknowledged")
 

@@ -13,7 +13,7 @@ ROUNDS = 15
 
 
 def bench(
-    what: Literal["codec", "dispatch"],
+    what: Literal["codec", "dispatch", "reach"],
     /,
     *settings: Annotated[str, Parameter(allow_leading_hyphen=True)],
     json: JsonOption = False,
@@ -22,12 +22,14 @@ def bench(
 
     `codec`: our codec beside smpplib and smpp34 in one run, as ratios (needs the extra: `pip install
     'todoke[bench]'`); exit 1 if a required ratio is missed. `dispatch`: client, engine, Redis and SMSC as
-    processes of their own; rate, times, CPU and the audit; exit 1 if a promise is broken.
+    processes of their own; rate, times, CPU and the audit; exit 1 if a promise is broken. `reach`: the same
+    with two carriers and many faults; what was delivered of what could be, what was sent twice, how the
+    contracted rates were used; exit 1 if a promise is broken.
 
     Parameters
     ----------
     what
-        codec or dispatch.
+        codec, dispatch or reach.
     settings
         Settings of the benchmark as `--name value`; `todoke bench WHAT -- --help` lists them.
     """
@@ -36,6 +38,10 @@ def bench(
         from ...bench.dispatch import main
 
         return main(words)
+    if what == "reach":
+        from ...bench.reach import main as main_reach
+
+        return main_reach(words)
     return _codec(words)
 
 

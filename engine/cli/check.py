@@ -128,7 +128,9 @@ def _carrier_warnings(carrier: CarrierConfig) -> list[str]:
             f"tls = false: password and texts cross the network to {', '.join(open_hosts)} unencrypted"
         )
     if carrier.in_doubt == "query":
-        found.append("in_doubt = 'query': this version does not ask the carrier yet, it holds as with 'hold'")
+        found.append(
+            "in_doubt = 'query': query_sm needs the id that was lost with the answer, so it holds like 'hold'"
+        )
     if carrier.in_doubt == "resend":
         found.append("in_doubt = 'resend': a lost response always makes a second copy")
     if carrier.in_doubt == "never":

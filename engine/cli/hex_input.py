@@ -7,6 +7,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+REPEATED_OCTETS_MAX: Final = 1_048_576
+"""What all the `*` of a dump may stand for: 15 large PDUs. The offset behind one may say anything."""
+
 # "0000  00 1a ...", "00000010: 001a ...", "\t0x0010:  001a ..."; without a colon two spaces, because plain
 # words look alike. The indentation tells the two directions of Wireshark's "follow stream" apart.
 _dump_line = re.compile(
@@ -46,6 +49,7 @@ def _dump_blocks(lines: list[str], dumped: list[re.Match[str] | None]) -> list[b
     found: list[bytearray] = []
     current: dict[str, bytearray] = {}
     last = b""
+    repeated = 0
     for number, match in enumerate(dumped):
         if match is None:
             continue
@@ -56,7 +60,11 @@ def _dump_blocks(lines: list[str], dumped: list[re.Match[str] | None]) -> list[b
             octets = octets[:width]  # the text column looked like octets
         block = current.get(indent)
         if block is not None and last and len(block) < offset and lines[number - 1].strip() == "*":
-            block += (last * ((offset - len(block)) // len(last) + 1))[: offset - len(block)]
+            missing = offset - len(block)
+            repeated += missing
+            if repeated > REPEATED_OCTETS_MAX:
+                raise HexError(f"* for {repeated:,} octets, the limit is {REPEATED_OCTETS_MAX:,}")
+            block += (last * (missing // len(last) + 1))[:missing]
         if block is None or offset != len(block):
             found.append(block := bytearray())
             current[indent] = block

@@ -57,6 +57,25 @@ COMMANDS = {
         NODE,
         ("todoke status", "todoke status --socket run/todoke.sock --json"),
     ),
+    "carrier": Command(
+        "Pause and resume carriers, lower and raise their rates, see how they are.",
+        NODE,
+        ("todoke carrier list", "todoke carrier pause docomo", "todoke carrier rate docomo 200"),
+    ),
+    "held": Command(
+        "Messages held in doubt: list, send now, or drop.",
+        NODE,
+        ("todoke held list", "todoke held release --carrier docomo", "todoke held drop MESSAGE_ID"),
+    ),
+    "trace": Command(
+        "Show a carrier's PDUs as they pass.",
+        NODE,
+        (
+            "todoke trace docomo",
+            "todoke trace docomo --command submit_sm_resp --limit 20 --full",
+            "todoke trace docomo --show-text --pcap docomo.pcap",
+        ),
+    ),
     "send": Command(
         "Send one message, or a CSV list of them.",
         MESSAGES,
@@ -105,6 +124,11 @@ COMMANDS = {
         "Compare what apps were told with what SMSCs saw.",
         PROOF,
         ("todoke audit --told told.jsonl --smsc docomo.log --smsc au.log",),
+    ),
+    "simulate": Command(
+        "Play seeds on a virtual clock, under faults, and judge them.",
+        PROOF,
+        ("todoke simulate --seeds 100 --from 1", "todoke simulate --seeds 1 --from 7 --trace"),
     ),
     "bench": Command(
         "Measure the codec or the whole dispatch.",

@@ -115,7 +115,7 @@ def pdu(
         raise UsageError("pdu: give hexadecimal, a file, or - for standard input")
     if command is not None and command not in c.COMMAND_NAMES.values():
         raise UsageError(f"pdu: no command {command!r}; such as submit_sm, deliver_sm_resp")
-    shower = _Shower(show_text, command, sequence, limit, json)
+    shower = Shower(show_text, command, sequence, limit, json)
     try:
         with _opened(source) as file:
             return _read(file, port, shower)
@@ -148,7 +148,7 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def _read(file: BinaryIO, port: int | None, shower: _Shower) -> int:
+def _read(file: BinaryIO, port: int | None, shower: Shower) -> int:
     begin = file.read(4)
     if begin[:2] == _GZIP:
         whole: Source = gzip.GzipFile(fileobj=_Joined(begin, file))
@@ -175,7 +175,7 @@ def _read(file: BinaryIO, port: int | None, shower: _Shower) -> int:
     return EXIT_FAILED if shower.wrong else EXIT_OK
 
 
-def _read_capture(file: Source, magic: bytes, port: int | None, shower: _Shower) -> int:
+def _read_capture(file: Source, magic: bytes, port: int | None, shower: Shower) -> int:
     shower.capture = True
     connections = Connections(port)
     broken = ""
@@ -250,7 +250,7 @@ class _Joined(BytesIO):
 # --- output -----------------------------------------------------------------------------------------------
 
 
-class _Shower:
+class Shower:
     """Prints what was asked for and remembers whether something was wrong."""
 
     def __init__(

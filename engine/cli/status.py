@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .carrier import laid
 from .errors import EXIT_OK
 from .node import ConfigOption, JsonOption, SocketOption, node_client
 from .output import print_json, print_table
@@ -49,5 +50,7 @@ def _for_people(answer: Mapping[str, Any]) -> None:
     ]
     print_table("Carriers", header, rows)
     for one in carriers:
+        if line := laid(one):
+            print(line)
         if one["last_error"]:
             print(f"last error of {one['name']}: {one['last_error']}")

@@ -44,6 +44,13 @@ def sender_address(sender: str, ton: int | str, npi: int | str) -> tuple[int, in
     )
 
 
+def least_ms(config: CarrierConfig) -> int:
+    """How much time a message must have left to be sent: where the carrier does not heed validity_period, as
+    long as it may go on trying by itself.
+    """
+    return max(hours.VALIDITY_LEAST_MS, int(config.ignores_validity_s * 1000))
+
+
 class BodyMaker:
     """Makes submit_sm bodies for one carrier."""
 

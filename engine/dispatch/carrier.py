@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, Final, Literal
 
 import anyio
@@ -34,9 +35,12 @@ from ..receipts.stage import ReceiptStage
 from ..session.bind import Bind, BindStatistics
 from ..session.events import DeliverItem, ResponseItem
 from ..session.settings import SessionConfig
+from .asks import Asks
 from .bodies import BodyMaker
 from .due import DueStage
-from .health import Health
+from .hand import Hand, change, read_hand
+from .health import Health, HealthStatistics
+from .inquirer import Inquirer, Question
 from .late import LateFacts
 from .outgoing import Outgoing
 from .pacing import Pacer
@@ -46,6 +50,7 @@ from .recorder import Elsewhere, Recorder
 from .retry import parse_classes
 from .slots import Slots
 from .taker import Taker
+from .tracing import Tracing
 
 log = logging.getLogger("todoke.carrier")
 
@@ -61,6 +66,10 @@ GIVE_UP_LOOK_S: Final = 0.05
 LAST_ANSWERS_S: Final = 1.0
 """After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
 UNDECIDED_S: Final = 1.0
+MOVED_AHEAD_S: Final = 2.0
+"""Work of an ill carrier that another one may have in hand beside its own, in seconds of its rate."""
+MOVE_LOOK_S: Final = 0.2
+"""How often it is looked whether there is room for more of it."""
 HEALTH_GRAIN_S: Final = 0.02
 """What the judges say is looked at by time this often at most."""
 
@@ -77,6 +86,13 @@ class CarrierStatus(msgspec.Struct, frozen=True):
     used_last_second: int
     receipt_lag_s: float
     in_doubt: int
+    slots_held: list[int]
+    hand: Hand
+    window: int
+    """Of one bind, as the operator and the contract allow."""
+    rate: float
+    """Parts a second of the whole account, as the operator and the contract allow; 0 = unlimited."""
+    health: HealthStatistics
 
 
 class Carrier:
@@ -147,6 +163,14 @@ class Carrier:
         self.late = LateFacts(config.name, self.keys, self._stages[3], clock, epoch=epoch)
         self.receipts = ReceiptStage(config, self.keys, self._stages[1], clock, app_for=app_for)
         self.due = DueStage(config, self.keys, self._stages[2], clock, epoch=epoch)
+        self.asks = Asks(
+            self.keys,
+            store.stage(f"asks-{config.name}"),
+            clock,
+            runs=lambda: self.outgoing.runs,
+            cancel=self.recorder.cancel,
+        )
+        self.inquirer = Inquirer(config, lambda: [bind for bind in self.binds if bind.bound])
         self.taker = Taker(
             self.keys,
             store,
@@ -159,6 +183,8 @@ class Carrier:
         self._clock = clock
         self._pace_bell = Bell()
         self._health_bell = Bell()
+        self._held_back_bell = Bell()
+        self.recorder.on_held_back = self._held_back_bell.ring
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
@@ -172,15 +198,24 @@ class Carrier:
         self.receiving_only: list[Bind] = []
         self.binds: list[Bind] = []
         self._by_slot: dict[int, list[Bind]] = {}
+        self.hand = Hand()
+        self._hand_stage = store.stage(f"hand-{config.name}")
+        self._hand_lock = anyio.Lock()
+        self.tracing = Tracing(lambda: [*self.binds, *self.receiving_only], clock.wall)
         for number in range(1, config.binds + 1):
             self._make_binds(number)
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
+        self._leaving: set[int] = set()
+        """Slots that are being given back."""
         self._bound: set[str] = set()
         self._join()
 
     def _join(self) -> None:
         """What each stage tells the others."""
+        if self.config.query_sm:
+            self.due.ask = self.inquirer.ask
+            self.due.learn = self.receipts.learn
         if self.config.retry_failed and self._alternatives:
             self.receipts.goes_on = self._goes_on
             self.receipts.move_on = self._move_on
@@ -218,6 +253,10 @@ class Carrier:
             ]
             self.receiving_only.append(made[1])
         self.binds.append(made[0])
+        if self.hand.window is not None:
+            made[0].window = self.health.window_of(made[0].name)
+        for bind in made:
+            self.tracing.made(bind)
         self._by_slot[number] = made
 
     # -- slots -----------------------------------------------------------------------------------------
@@ -236,7 +275,7 @@ class Carrier:
 
     def _run_binds(self) -> None:
         for number in self.slots.held:
-            if number not in self._running and self._group is not None:
+            if number not in self._running and number not in self._leaving and self._group is not None:
                 self._running.add(number)
                 for bind in self._by_slot[number]:
                     self._group.start_soon(bind.run)
@@ -244,9 +283,10 @@ class Carrier:
     def _share_rate(self) -> None:
         """Each slot is worth an even part of the account's rate."""
         config = self.config
-        if config.rate and self.slots.held:
+        rate = self.hand.rate_of(config.rate)
+        if (rate or self.outgoing.pacer.rate) and self.slots.held:
             now = self._clock.monotonic()
-            self.health.pace.set_contract(config.rate * len(self.slots.held) / config.binds)
+            self.health.pace.set_contract(rate * len(self.slots.held) / config.binds)
             self.outgoing.pacer.set_rate(self.health.pace.rate(now), now)
 
     def _renewed(self) -> None:
@@ -262,7 +302,9 @@ class Carrier:
         while True:
             await self._lease_bell.wait()
             try:
+                await self._look_at_hand()
                 if not self.slots.alone or not self._was_alone:
+                    await self.asks.look()
                     await self.taker.look_for_more()
                     await self.on_looked()
                 self._was_alone = self.slots.alone
@@ -277,14 +319,20 @@ class Carrier:
         """Another process is to have this slot: it takes nothing more, and leaves when nothing is in hand."""
         while any(run.slot == number for run in self.outgoing.runs.values()) or self.taker.offers(number):
             if number not in self.slots.giving_up:
+                self.taker.recover()
                 return
             await anyio.sleep(GIVE_UP_LOOK_S)
-        await self._stop_binds(number)
+        # Until it is released it is held still, and another slot's release must not start its binds again.
+        self._leaving.add(number)
         try:
+            await self._stop_binds(number)
             await self.slots.release(number)
         except StoreError as error:
             log.info("%s: slot %d ends with its lease: %s", self.config.name, number, error)
             self.slots.giving_up.discard(number)
+            self.taker.recover()
+        finally:
+            self._leaving.discard(number)
         self._share_rate()
         self._run_binds()
 
@@ -342,6 +390,49 @@ class Carrier:
             await anyio.sleep(UNDECIDED_S)
             async with self._late_lock:
                 await self.late.write(undecided)
+
+    # -- an operator's hand ----------------------------------------------------------------------------
+
+    async def lay_hand(self, act: str, value: float | None, by: str) -> Hand:
+        """Pause, resume, another rate or window, durably and at once; `value` None: as configured.
+
+        Other processes of the account learn it when they renew their leases. Raises OutOfRange, StoreError.
+        """
+        config, key = self.config, self.keys.hand
+        now_ms = int(self._clock.wall() * 1000)
+        commands = change(act, value, rate=config.rate, window=config.window, key=key, by=by, at_ms=now_ms)
+        async with self._hand_lock:
+            replies = await self._hand_stage.commit([*commands, ("HGETALL", key)])
+            assert replies is not None  # this stage watches nothing
+            self._obey(read_hand(replies[-1]))
+        return self.hand
+
+    async def _look_at_hand(self) -> None:
+        """What an operator has changed by way of another process. Raises StoreError."""
+        async with self._hand_lock:
+            (pairs,) = await self._hand_stage.read([("HGETALL", self.keys.hand)])
+            self._obey(read_hand(pairs))
+
+    def _obey(self, hand: Hand) -> None:
+        before, self.hand = self.hand, hand
+        if hand == before:
+            return
+        config, outgoing = self.config, self.outgoing
+        rate, window = hand.rate_of(config.rate), hand.window_of(config.window)
+        log.warning(
+            "%s: %s, rate %s, window %d, by %s",
+            config.name, "paused" if hand.paused else "not paused", f"{rate:g}" if rate else "unlimited",
+            window, hand.by or "nobody",
+        )  # fmt: skip
+        outgoing.paused = hand.paused
+        self._share_rate()
+        self._health_bell.ring()
+        if window != before.window_of(config.window):
+            self.health.set_window(window)
+            for bind in self.binds:
+                bind.window = self.health.window_of(bind.name)
+        self._windows_changed()
+        self._pump()
 
     # -- the binds' handler ----------------------------------------------------------------------------
 
@@ -405,6 +496,20 @@ class Carrier:
             else:
                 await anyio.sleep(HEALTH_GRAIN_S)
 
+    async def _keep_moving(self) -> None:
+        """A task: what could not be moved away for want of room is asked again."""
+        while True:
+            await self._held_back_bell.wait()
+            await anyio.sleep(MOVE_LOOK_S)
+            self.recorder.bell.ring()
+
+    def room(self) -> float:
+        """Parts that would be sent within `MOVED_AHEAD_S` if they were moved here now."""
+        rate = self.health.pace.contract_rate
+        if not rate:
+            return inf
+        return MOVED_AHEAD_S * rate - self.outgoing.unsent() if self.taker.lanes_empty else 0.0
+
     def _goes_on(self, receipt: Receipt) -> bool:
         """Whether a message that failed so may be tried over another carrier."""
         kind = receipt_failure(receipt.state, receipt.err, receipt.network_error, self._receipt_table)
@@ -456,6 +561,8 @@ class Carrier:
         self._heed(self._clock.monotonic())
 
     def on_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        if self.inquirer.under_way and (items := self._answer_questions(items)) == []:
+            return
         self._hear(bind, items)
         # The pump first: its writer is woken before the recorder, and the window is full again while we
         # write down.
@@ -464,13 +571,31 @@ class Carrier:
         finally:
             self.recorder.answered(items)
 
+    def _answer_questions(self, items: list[ResponseItem]) -> list[ResponseItem]:
+        """Hand the answers to query_sm on; returns the others."""
+        others: list[ResponseItem] = []
+        for item in items:
+            if type(item[0]) is Question:
+                item[0].answer(item[2], item[3])
+            else:
+                others.append(item)
+        return others
+
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
+        items = [item for item in items if type(item[0]) is not Question]
         self.recorder.answered_late(items)
 
     def on_delivers(self, bind: Bind, items: list[DeliverItem]) -> None:
         self.receipts.delivered(bind, items)
 
     def on_doubt(self, bind: Bind, tokens: list[Any]) -> None:
+        if self.inquirer.under_way:
+            for token in tokens:
+                if type(token) is Question:
+                    token.answer(-1, b"")
+            tokens = [token for token in tokens if type(token) is not Question]
+            if not tokens:
+                return
         log.warning("%s: %d parts are in doubt on bind %s", self.config.name, len(tokens), bind.name)
         if bind.bound:
             self.health.timed_out(len(tokens), self._clock.monotonic())
@@ -478,6 +603,7 @@ class Carrier:
         self.recorder.doubted(tokens)
 
     def on_unsent(self, bind: Bind, tokens: list[Any]) -> None:
+        tokens = [token for token in tokens if type(token) is not Question]
         self.recorder.answered([(token, c.SUBMIT_SM_RESP, c.ESME_RINVBNDSTS, b"", 0) for token in tokens])
 
     def on_lost(self, bind: Bind, reason: str) -> None:
@@ -503,6 +629,13 @@ class Carrier:
 
     def _pump(self) -> None:
         outgoing = self.outgoing
+        if outgoing.paused:
+            if outgoing.granted_ahead():
+                # What is granted and may not leave would be in doubt after a crash.
+                self.recorder.bell.ring()
+            if self.taker.wanted():
+                self.taker.bell.ring()
+            return
         if outgoing.probes is None:
             outgoing.pump()
         else:
@@ -523,6 +656,7 @@ class Carrier:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Every task of this carrier, until cancelled. Raises StoreError at the start."""
         await self.taker.prepare()
+        await self._look_at_hand()
         self.recorder.after_turn = self._pump
         async with anyio.create_task_group() as group:
             self._group = group
@@ -538,6 +672,7 @@ class Carrier:
             group.start_soon(self.slots.run)
             group.start_soon(self._look_after)
             group.start_soon(self._keep_health)
+            group.start_soon(self._keep_moving)
             task_status.started()
 
     async def _keep_pace(self) -> None:
@@ -559,7 +694,7 @@ class Carrier:
         self.recorder.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
-            while any(bind.outstanding for bind in self.binds) or self.outgoing.has_begun():  # noqa: ASYNC110
+            while any(bind.outstanding for bind in self.binds) or self._writes_on():  # noqa: ASYNC110
                 await anyio.sleep(DRAIN_LOOK_S)  # a stop is rare: no event is kept for it on the hot path
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
@@ -578,6 +713,10 @@ class Carrier:
                 log.info("%s: its slots end with their leases: %s", self.config.name, error)
         return self.recorder.counts["in_doubt"] - before
 
+    def _writes_on(self) -> bool:
+        """Whether the rest of a begun message is still to be written."""
+        return self.outgoing.has_begun() and not self.outgoing.paused
+
     def status(self) -> CarrierStatus:
         return CarrierStatus(
             binds=[bind.statistics() for bind in [*self.binds, *self.receiving_only]],
@@ -586,12 +725,19 @@ class Carrier:
                 **self.receipts.counts,
                 "forgotten": self.due.forgotten,
                 "settled": self.due.settled,
+                "asked": self.inquirer.asked,
+                "unanswered": self.due.unanswered,
             },
             granted_open=self.recorder.granted_open,
             runs=len(self.outgoing.runs),
             used_last_second=self.outgoing.pacer.used_last_second(self._clock.monotonic()),
             receipt_lag_s=self.receipts.lag_s,
             in_doubt=self.recorder.counts["in_doubt"],
+            slots_held=self.slots.held,
+            hand=self.hand,
+            window=self.hand.window_of(self.config.window),
+            rate=self.hand.rate_of(self.config.rate),
+            health=self.health.statistics(self._clock.monotonic()),
         )
 
     def find(self, block_id: str) -> Any:

@@ -92,6 +92,11 @@ class Copies:
         if copies is not None:
             copies.add((index, part))
 
+    def moved(self, before: tuple[str, int], after: tuple[str, int]) -> None:
+        """A copy that waits in a block not in hand was put into another block: (block, index) of both."""
+        self.ended_elsewhere(*before)
+        self.remember(before, after)
+
     def ended_elsewhere(self, block_id: str, index: int) -> None:
         """A message that waits in a block not in hand was cancelled: there is no copy to withdraw any
         more.

@@ -11,11 +11,12 @@ stage stands still.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
 
+from ...codecs.receipt import Receipt
 from ..bell import Bell
 from ..clock import Clock
 from ..config import CarrierConfig
@@ -81,8 +82,13 @@ class DueStage:
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_settled: Callable[[str, int, int], None] = lambda block_id, index, part: None
         """Called for each part in doubt of which a receipt tells that it was taken."""
+        self.ask: Callable[[str, blocks.Entry], Awaitable[Receipt | None]] | None = None
+        """Asks the SMSC about a message_id."""
+        self.learn: Callable[[list[Receipt]], Awaitable[None]] = _nothing
+        """Applies what it answered. May raise StoreError."""
         self.forgotten = 0
         self.settled = 0
+        self.unanswered = 0
 
     def notice(self, at_ms: int) -> None:
         """Something was scheduled for `at_ms`: wake earlier if need be."""
@@ -223,12 +229,28 @@ class DueStage:
             await self._finish_looked(look, member, now_ms)
             return
         await self._stage.unwatch()
+        if look.unanswered and self.ask is not None:
+            await self._ask(look.unanswered)
         async with self.applying:
             watched = (journal, self._keys.receipts_version)
             (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], watched)
             look = await self._look(member, block_id, records, now_ms)
             if look is not None:
                 await self._finish_looked(look, member, now_ms)
+
+    async def _ask(self, unanswered: list[tuple[str, blocks.Entry]]) -> None:
+        """Before a message is told `unknown`: what the SMSC says. An SMSC that does not answer is left
+        alone.
+        """
+        assert self.ask is not None
+        found: list[Receipt] = []
+        for message_id, entry in unanswered:
+            receipt = await self.ask(message_id, entry)
+            if receipt is None:
+                break
+            found.append(receipt)
+        if found:
+            await self.learn(found)
 
     async def _look(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> _Look | None:
         """Read what there is of a block; None: it is gone, and its member with it."""
@@ -268,6 +290,7 @@ class DueStage:
         for app, told in batch.events.items():
             self.on_events(app, len(told))
         self.forgotten += len(look.over)
+        self.unanswered += batch.unanswered
         if look.next_ms:
             self.notice(look.next_ms)
 
@@ -358,6 +381,10 @@ class DueStage:
                 return
 
 
+async def _nothing(receipts: list[Receipt]) -> None:
+    """Nobody asks, so nothing is learnt."""
+
+
 class _Look:
     """Which entries of a block are over, which receipts are overdue, and when to look again."""
 
@@ -375,6 +402,8 @@ class _Look:
         self.progress = progress
         self.over: list[int] = []
         self.overdue: dict[bytes, bytes] = {}
+        self.unanswered: list[tuple[str, blocks.Entry]] = []
+        """message_id and entry of the parts whose receipt is overdue."""
         self.next_ms = 0
         self.shared = any(value is not None and value[0] == MANY for value in index.values())
         """Other messages have the same message_id as one of these."""
@@ -383,9 +412,12 @@ class _Look:
         now_s = now_ms // 1000
         history_s = config.history_s
         by_entry: dict[int, list[bytes]] = {}
+        raw_of: dict[bytes, str] = {}
         for (entry_index, _part), raw in progress.sent.items():
             if raw:
-                by_entry.setdefault(entry_index, []).append(index_key(raw.encode("latin-1")))
+                key = index_key(raw.encode("latin-1"))
+                raw_of[key] = raw
+                by_entry.setdefault(entry_index, []).append(key)
         self._by_entry = by_entry
         oldest_wait = 0
         for position, entry in enumerate(block.entries):
@@ -402,6 +434,7 @@ class _Look:
                     if not is_final(each):
                         if now_s - since_s(each) >= config.receipt_timeout_s:
                             self.overdue[key] = value
+                            self.unanswered.append((raw_of[key], entry))
                             recent = True
                         else:
                             waits = True

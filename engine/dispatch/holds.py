@@ -46,12 +46,15 @@ def settle(
     if not wanted:
         return []
     found: dict[str, list[tuple[int, bytes, Parked]]] = {}
+    known: set[tuple[str, bytes]] = set()
     for key, parked in orphans:
         for each in parked:
             receipt = each.receipt
             for address in {receipt.source_addr, receipt.destination_addr}:
                 tail = address[-DESTINATION_DIGITS:]
-                if tail in wanted:
+                # A receipt that came twice tells of one part; and a scan may return the same orphan again.
+                if tail in wanted and (tail, key) not in known:
+                    known.add((tail, key))
                     found.setdefault(tail, []).append((each.came_s, key, each))
     settled: list[Settled] = []
     for tail, entries in wanted.items():

@@ -15,6 +15,7 @@ from ..messages import Window
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NEVER_MS: Final = 1 << 60
+SPANS_LOOKED_AT: Final = 8
 VALIDITY_LEAST_MS: Final = 1_000
 """The shortest validity_period: a message with less time than this is not sent."""
 
@@ -56,11 +57,20 @@ def span(window: Window, now_ms: int) -> tuple[int, int]:
     return NEVER_MS, NEVER_MS
 
 
-def next_moment(window: Window, now_ms: int) -> int:
-    """The first moment from now on at which there is time enough to send: `now_ms` itself if that is now."""
+def next_moment(window: Window, now_ms: int, least_ms: int = VALIDITY_LEAST_MS) -> int:
+    """The first moment from now on at which there is time enough to send: `now_ms` itself if that is now.
+
+    `least_ms`: how much time is enough. NEVER_MS if no span is that long.
+    """
     opens_ms, closes_ms = span(window, now_ms)
-    if closes_ms - now_ms < VALIDITY_LEAST_MS:
-        opens_ms = span(window, closes_ms)[0]
+    if closes_ms - max(opens_ms, now_ms) < least_ms:
+        # The spans of a week may differ (days that end at a change of the clock).
+        for _ in range(SPANS_LOOKED_AT):
+            opens_ms, closes_ms = span(window, closes_ms)
+            if closes_ms - opens_ms >= least_ms:
+                break
+        else:
+            return NEVER_MS
     return max(opens_ms, now_ms)
 
 

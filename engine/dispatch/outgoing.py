@@ -19,7 +19,7 @@ from ..clock import Clock
 from ..ledger import blocks
 from ..ledger.keys import LANES
 from . import hours
-from .bodies import BodyMaker
+from .bodies import BodyMaker, least_ms
 from .destinations import Destinations
 from .pacing import Pacer
 from .runs import OUT_OF_TIME, LongMessage, Run, parts_to_send
@@ -64,6 +64,8 @@ class Outgoing:
         """After ESME_RTHROTTLED: nothing leaves before this moment (monotonic seconds)."""
         self.lease_until = float("inf")
         """Nothing leaves from this moment on (monotonic seconds): the account's slots may be another's."""
+        self.paused = False
+        """An operator's pause: nothing leaves, not even the rest of a message that was begun."""
         self.probes: int | None = None
         """Parts that may still be sent while the account is tried out (breaker.py); None: any number."""
         self.destinations: Destinations | None = None
@@ -74,6 +76,7 @@ class Outgoing:
         self.stopping = False
         """A clean stop: only messages already begun go on."""
         self._on_skip = on_skip
+        self._least_ms = least_ms(maker.config)
 
     def hold(self, until: float) -> None:
         """Nothing leaves before that moment (monotonic seconds) if the account has a rate."""
@@ -100,6 +103,10 @@ class Outgoing:
         """Entries in hand that are not granted yet: the measure of whether to take another block."""
         return sum(len(run.entries) - run.grant for lane in self.lanes.values() for run in lane)
 
+    def unsent(self) -> int:
+        """Entries in hand that were not handed to a bind."""
+        return sum(len(run.entries) - run.next for lane in self.lanes.values() for run in lane)
+
     def unmoved(self) -> int:
         """Entries in hand that were not asked yet whether another carrier may take them."""
         return sum(
@@ -112,10 +119,32 @@ class Outgoing:
         """Entries granted and not handed to a bind."""
         return sum(run.grant - run.next for lane in self.lanes.values() for run in lane)
 
+    def take_back(self) -> tuple[list[Run], int]:
+        """Lower every grant to what was handed to a bind: (the runs, how many parts were granted in vain).
+
+        What was granted and not written would be in doubt after a crash, and a pause may last. Only while
+        nothing leaves and no grant is being written. A run of which nothing was handed out is looked at anew
+        when it is granted again: meanwhile others may cancel of it.
+        """
+        runs: list[Run] = []
+        parts = 0
+        for lane in self.lanes.values():
+            for run in lane:
+                if run.grant <= run.next:
+                    continue
+                for index in range(run.next, run.grant):
+                    entry = run.entries[index]
+                    if entry is not None and index not in run.skip:
+                        parts += parts_to_send(entry)
+                run.grant = run.usable = run.next
+                run.fresh = run.fresh or not run.next
+                runs.append(run)
+        return runs, parts
+
     def pump(self) -> None:
         """Write as much as grants, windows and pace allow."""
         self.pace_wait_until = None
-        if not self.binds:
+        if self.paused or not self.binds:
             return
         now = self.clock.monotonic()
         if now >= self.lease_until:
@@ -264,14 +293,15 @@ class Outgoing:
         now_ms: int,
     ) -> int:
         """Anything that is not one plain part. Returns how many parts were collected."""
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             self.skips.append((run, index, blocks.EXPIRED, 0))
             return 0
         window = entry.extra.window if entry.extra is not None else None
         if window is not None:
-            opens_ms = hours.next_moment(window, now_ms)
+            opens_ms = hours.next_moment(window, now_ms, self._least_ms)
             if opens_ms > now_ms:
-                self.skips.append((run, index, NOT_NOW, opens_ms))
+                kind = blocks.EXPIRED if opens_ms == hours.NEVER_MS else NOT_NOW
+                self.skips.append((run, index, kind, opens_ms))
                 return 0
         try:
             made = self.maker.bodies(entry, now_ms)
@@ -327,10 +357,10 @@ class Outgoing:
         """Whether the rest of a message may still be written now; its validity_period is made anew if so."""
         entry = message.run.entries[message.index]
         assert entry is not None
-        if entry.expires_ms and entry.expires_ms - now_ms < hours.VALIDITY_LEAST_MS:
+        if entry.expires_ms and entry.expires_ms - now_ms < self._least_ms:
             return False
         window = entry.extra.window if entry.extra is not None else None
-        if window is not None and hours.next_moment(window, now_ms) > now_ms:
+        if window is not None and hours.next_moment(window, now_ms, self._least_ms) > now_ms:
             return False
         message.bodies.update(self.maker.bodies(entry, now_ms))
         message.timed_ms = now_ms

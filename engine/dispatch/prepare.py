@@ -7,16 +7,19 @@ the text falls by that carrier's rules, and when it may first be sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from ...codecs import segment
 from ...codecs.errors import TextError
 from ..ledger.blocks import Entry, Extra
+from ..ledger.keys import LANES
 from ..messages import INVALID_WINDOW, NO_ROUTE, UNKNOWN_CARRIER, Refusal, Valid
 from . import hours
 from .portability import KnownPortability
 from .router import Router
+
+URGENT: Final = LANES[0]
 
 
 class Batchlet:
@@ -70,6 +73,8 @@ class CarrierRules(NamedTuple):
     sender: str
     gsm7_first: bool
     """GSM-7 is the first alphabet tried, one part holds 160 units: the fast path applies."""
+    least_ms: int = hours.VALIDITY_LEAST_MS
+    """How much time a message must have left to be sent."""
 
 
 class Preparer:
@@ -82,8 +87,10 @@ class Preparer:
         avoided: Set[str] = frozenset(),
         portability: KnownPortability | None = None,
         monotonic: Callable[[], float] = lambda: 0.0,
+        has_room: Callable[[str], bool] = lambda carrier: True,
     ) -> None:
-        """`avoided`: carriers that are not chosen while a route has another; read at every submission.
+        """`avoided`: carriers that are not chosen while a route has another that `has_room` (it would send
+        what it is given soon; urgent messages do not ask); read at every submission.
         `portability` may know better than a prefix whose a number is; its times are `monotonic`'s.
         """
         self._portability = portability
@@ -91,6 +98,7 @@ class Preparer:
         self._router = router
         self._carriers = carriers
         self._avoided = avoided
+        self._has_room = has_room
 
     def prepare(
         self, messages: list[Valid], places: list[int], now_ms: int
@@ -121,7 +129,9 @@ class Preparer:
                     continue
                 name = names[0]
                 if avoided and name in avoided:
-                    name = next((each for each in names if each not in avoided), name)
+                    other = next((each for each in names if each not in avoided), name)
+                    if valid.lane == URGENT or self._has_room(other):
+                        name = other
             else:
                 name = valid.carrier
                 if name not in carriers:
@@ -136,7 +146,7 @@ class Preparer:
             at_ms = valid.at_ms
             extra = None
             if payload is None or not valid.receipt or valid.window is not None or valid.tags:
-                slow = _slow(valid, carrier.rules, payload is None, place, now_ms)
+                slow = _slow(valid, carrier, payload is None, place, now_ms)
                 if type(slow) is Refusal:
                     refused.append(slow)
                     continue
@@ -178,16 +188,16 @@ class Preparer:
 
 
 def _slow(
-    valid: Valid, rules: segment.Rules, measure: bool, place: int, now_ms: int
+    valid: Valid, carrier: CarrierRules, measure: bool, place: int, now_ms: int
 ) -> tuple[int, int, Extra | None] | Refusal:
     """Parts, first moment and extras of a message that is not one plain part, or why it is refused."""
     parts = 1
     if measure:
         try:
             if valid.text is not None:
-                parts = len(segment.segment(valid.text, rules).parts)
+                parts = len(segment.segment(valid.text, carrier.rules).parts)
             else:
-                parts = len(segment.segment_data(valid.data or b"", rules).parts)
+                parts = len(segment.segment_data(valid.data or b"", carrier.rules).parts)
         except TextError as error:
             return Refusal(
                 place, valid.ref, "text" if valid.text is not None else "data", error.code, error.detail
@@ -198,7 +208,7 @@ def _slow(
         extra = Extra(receipt=valid.receipt, window=valid.window, tags=valid.tags, data=valid.data)
     if valid.window is not None:
         earliest_ms = max(now_ms, at_ms)
-        opens_ms = hours.span(valid.window, earliest_ms)[0]
+        opens_ms = hours.next_moment(valid.window, earliest_ms, carrier.least_ms)
         if opens_ms == hours.NEVER_MS or (valid.expires_ms and opens_ms >= valid.expires_ms):
             return Refusal(
                 place, valid.ref, "window", INVALID_WINDOW, "the window does not open before `expires`"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from ..ledger.accept import finish_member, make_block
 from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import publish
-from ..ledger.keys import GROUP, CarrierKeys
+from ..ledger.keys import GROUP, LANES, CarrierKeys
 from ..receipts.fields import (
     DESTINATION_DIGITS,
     WHITE,
@@ -53,6 +53,7 @@ FINISH_GRACE_MS: Final = 2_000
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
 MOVES_PER_TURN_MAX: Final = 1_000
+URGENT: Final = LANES[0]
 
 NO_MESSAGE_ID: Final = ("no_message_id", None, None)
 """The SMSC took it and gave no id: no receipt can ever be matched."""
@@ -139,6 +140,10 @@ class Recorder:
         """Called with answers to what was given up: they are still true."""
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
+        self.room_at: Callable[[str], float] = lambda carrier: inf
+        """How many parts another carrier would send soon if they were moved to it."""
+        self.on_held_back: Callable[[], None] = lambda: None
+        """Called when something was not moved for want of room: ring the bell after a while."""
         self.on_due: Callable[[int], None] = lambda at_ms: None
         self.on_closed: Callable[[int], None] = lambda messages: None
 
@@ -258,6 +263,8 @@ class Recorder:
         cancelled = self._take_cancels(work)
         if self.moving:
             self._move_away(work)
+        if self._outgoing.paused:
+            self._take_back(work)
         raised = self._grant(work)
         # A journal is read in the very step that grants for the first time: a cancellation is in it, or
         # finds it changed.
@@ -549,9 +556,13 @@ class Recorder:
         """While the breaker is open: what was not given to a bind goes to the next carrier of its route.
 
         Not with a part in doubt, nor after a part's ROK: then only this account can tell what became of it.
+        Nor before the next carrier has room: its queue is no better a place to wait than ours, and what has
+        moved does not come back when this carrier does. Urgent messages overtake those that wait there.
         """
         left = MOVES_PER_TURN_MAX
-        for lane in self._outgoing.lanes.values():
+        room: dict[str, float] = {}
+        held_back = False
+        for lane_name, lane in self._outgoing.lanes.items():
             for run in lane:
                 while run.tried_moving < len(run.entries) and left:
                     index = max(run.next, run.tried_moving)
@@ -566,6 +577,15 @@ class Recorder:
                     other = self._elsewhere(entry, run.block.app, tried)
                     if other is None:
                         continue
+                    if lane_name != URGENT:
+                        there = room.get(other[0])
+                        if there is None:
+                            there = self.room_at(other[0])
+                        if there < other[1].parts:
+                            run.tried_moving = index
+                            held_back = True
+                            break
+                        room[other[0]] = there - other[1].parts
                     left -= 1
                     run.skip.add(index)
                     if index < run.grant:
@@ -574,6 +594,8 @@ class Recorder:
                     work.go_elsewhere(run, index, entry, extra.last_status, other, tried)
         if not left:
             self.bell.ring()
+        elif held_back:
+            self.on_held_back()
 
     def move_away(self, moving: bool) -> None:
         """Begin or end moving what waits to other carriers. Called again: what could not go is tried anew."""
@@ -739,14 +761,21 @@ class Recorder:
 
     def reserve(self, parts: int) -> bool:
         """Count these parts as granted, if the limit allows; the grant is written by the caller."""
-        if self.stopping or parts > 2 * self.windows - self.granted_open:
+        if self.stopping or self._outgoing.paused or parts > 2 * self.windows - self.granted_open:
             return False
         self.granted_open += parts
         return True
 
+    def _take_back(self, work: Turn) -> None:
+        """While an operator's pause lasts nothing is granted that was not handed to a bind."""
+        runs, parts = self._outgoing.take_back()
+        work.resolved_parts += parts
+        for run in runs:
+            work.touch(run)
+
     def _grant(self, work: Turn) -> list[Run]:
         self._grants_wanted = False
-        if self.stopping:
+        if self.stopping or self._outgoing.paused:
             return []
         budget = 2 * self.windows - (self.granted_open - work.resolved_parts)
         rate = self._outgoing.pacer.rate

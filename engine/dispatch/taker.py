@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
@@ -28,7 +29,7 @@ log = logging.getLogger("todoke.take")
 
 RECENT_BLOCKS_MAX: Final = 64
 """Blocks this process accepted and has not taken yet whose bodies it keeps, to spare reading them back."""
-WAIT_S: Final = 5.0
+WAIT_S: Final = 15.0
 ERROR_PAUSE_S: Final = 0.5
 AHEAD_MESSAGES_MIN: Final = 64
 TAKE_BLOCKS_MAX: Final = 8
@@ -65,6 +66,8 @@ class Taker:
         """The last look found every lane empty, and no bell has rung since."""
         self._offered: dict[str, int] = {}
         """Blocks being made and taken in one write -> the slot."""
+        self._reading: set[int] = set()
+        """Slots in whose name something is being read: what comes is in hand from then on."""
         self._more_pending = False
         self._lives = 0
         """How often everything in hand was given up."""
@@ -128,9 +131,14 @@ class Taker:
         self._turns += 1
         return slots[self._turns % len(slots)]
 
+    @property
+    def lanes_empty(self) -> bool:
+        """Nothing waits that is not in hand, as far as is known here."""
+        return self._lanes_empty
+
     def offers(self, slot: int) -> bool:
-        """Whether a block is being taken in the name of this slot."""
-        return slot in self._offered.values()
+        """Whether a block is being taken, or taken over, in the name of this slot."""
+        return slot in self._reading or slot in self._offered.values()
 
     def drop_all(self) -> None:
         """Nothing is in hand any more: what the slots hold is read again."""
@@ -170,11 +178,17 @@ class Taker:
             try:
                 if not self._recovered:
                     self._recovered = True
-                    await self._recover()
+                    # A slot that is being given up may be another's before we are done: it is left to that one.
+                    held = [number for number in self._slots.held if number not in self._slots.giving_up]
+                    with self._reading_for(held):
+                        await self._recover(held)
                 slot = self._next_slot() if self.wanted() else None
                 if slot is None:
                     await self.bell.wait()
-                elif not await self._take(slot):
+                    continue
+                with self._reading_for([slot]):
+                    found = await self._take(slot)
+                if not found:
                     self._lanes_empty = True
                     self._idle.ring()
                     await self.bell.wait()
@@ -206,6 +220,14 @@ class Taker:
             except StoreError:
                 await anyio.sleep(ERROR_PAUSE_S)
                 self._idle.ring()
+
+    @contextmanager
+    def _reading_for(self, slots: list[int]) -> Generator[None]:
+        self._reading = set(slots)
+        try:
+            yield
+        finally:
+            self._reading = set()
 
     async def _take(self, slot: int) -> bool:
         """Take the next blocks by priority of their lanes. False if there are none."""
@@ -241,12 +263,12 @@ class Taker:
             self.recover()
         self._more_pending = more and not self._more_pending
 
-    async def _recover(self) -> None:
-        """Read the pending lists of our slots: what was taken and not finished, by us (a lost reply) or
+    async def _recover(self, held: list[int]) -> None:
+        """Read the pending lists of these slots of ours: what was taken and not finished, by us (a lost reply) or
         before us. Slots that are configured no more belong to the first.
         """
         lanes = list(self._keys.lanes.values())
-        held, lives = self._slots.held, self._lives
+        lives = self._lives
         consumers = {b"%d" % slot for slot in held}
         if 1 in held:
             for summary in await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes]):

@@ -7,7 +7,8 @@ Tasks of a connection, and who ends them:
              ├─ writer            the one that writes; ends the shelter when nothing is in hand any more
              ├─ a task a request  submits that arrived together are one call to the node
              ├─ acker             one acknowledgement at a time
-             └─ subscription      at most one; ends with the input
+             ├─ subscription      at most one; ends with the input
+             └─ trace             the same, for an operator
 
 Credit: messages count from when they are read until their answer is written, so neither the node nor the
 outbound buffer can be filled by an app that does not read its answers.
@@ -37,16 +38,42 @@ from ..messages import (
     RequestId,
 )
 from .batch import Batch
-from .errors import FrameError, IntakeError, NodeError, NodeUnavailable, RequestError
+from .errors import (
+    FrameError,
+    IntakeError,
+    NodeError,
+    NodeUnavailable,
+    NotAllowed,
+    RequestError,
+    TooManyTraces,
+)
 from .frames import FrameBuffer, Spelling, encode, encode_events
 from .limits import Limits
-from .node import Node
-from .requests import Ack, Cancel, Hello, Query, Request, Status, Submission, Subscribe, decode_request
+from .node import Desk, Node, Watch
+from .requests import (
+    Ack,
+    Cancel,
+    CarrierRequest,
+    HeldRequest,
+    Hello,
+    Query,
+    Request,
+    Status,
+    Submission,
+    Subscribe,
+    TraceRequest,
+    decode_request,
+)
 
 log = logging.getLogger(__name__)
 
 Stream: TypeAlias = anyio.abc.ByteStream | StapledObjectStream[bytes]
 """A socket, or two memory streams of bytes in a simulation."""
+
+_OPERATORS = (CarrierRequest, HeldRequest, TraceRequest)
+_ANYBODYS = (Hello, Status)
+TRACE_FRAME_OCTETS = 65_536
+"""PDUs of about so many octets go into one frame of a trace (base64 in JSON: a third more)."""
 
 RETRY_AFTER_S = 1.0
 """What an app is told when the node does not say when to come back."""
@@ -74,19 +101,26 @@ def error_frame(spelling: Spelling, id_: RequestId | UnsetType, body: ErrorBody)
 
 
 class Connection:
-    """Serve `stream` for `app` until it ends; `subscribed` is the set of apps with a subscription, shared."""
+    """Serve `stream` for `app` until it ends; `subscribed` is the set of apps with a subscription, shared.
+
+    `desk` is there for an operator, who is `caller` in the log; `app` None: an operator without an app.
+    """
 
     def __init__(
         self,
         stream: Stream,
-        app: str,
+        app: str | None,
         node: Node,
         limits: Limits,
         subscribed: set[str],
         wall: Callable[[], float],
+        desk: Desk | None = None,
+        caller: str = "",
     ) -> None:
         self._stream = stream
-        self._app = app
+        self._app = app or ""
+        self._desk = desk
+        self._caller = caller
         self._node = node
         self._limits = limits
         self._subscribed = subscribed
@@ -103,6 +137,8 @@ class Connection:
         self._credit_bell = Bell()  # the reader may go on
         self._room_bell = Bell()  # the subscription may go on
         self._subscription = anyio.CancelScope()
+        self._trace = anyio.CancelScope()
+        self._tracing = False
         self._shelter = anyio.CancelScope(shield=True)
         self._finished = anyio.Event()
         self._requests: anyio.abc.TaskGroup
@@ -135,6 +171,7 @@ class Connection:
     def _end_input(self) -> None:
         self._input_ended = True
         self._subscription.cancel()
+        self._trace.cancel()
         self._work_bell.ring()
 
     # -- Reading ----------------------------------------------------------------------------------------
@@ -172,7 +209,10 @@ class Connection:
                 self._start_submits(batch)
                 return error
             else:
-                if isinstance(request, Submission):
+                if not self._may(request):
+                    self.messages_in_hand += 1
+                    self._answer_error(request.id, error_body(self._not_allowed(request)), 1)
+                elif isinstance(request, Submission):
                     # A submit of nothing, or of a few, is also a request: none is free.
                     self.messages_in_hand += max(1, request.count)
                     batch.append(request)
@@ -202,10 +242,22 @@ class Connection:
                     self._requests.start_soon(self._acknowledge)
             case Subscribe():
                 self._start_subscription(request)
-            case Query() | Cancel() | Status():
+            case TraceRequest():
+                self._start_trace(request)
+            case Query() | Cancel() | Status() | CarrierRequest() | HeldRequest():
                 self._requests.start_soon(self._ask, request)
             case Submission():
                 self._start_submits([request])
+
+    def _may(self, request: Request) -> bool:
+        if isinstance(request, _OPERATORS):
+            return self._desk is not None
+        return bool(self._app) or isinstance(request, _ANYBODYS)
+
+    def _not_allowed(self, request: Request) -> NotAllowed:
+        if isinstance(request, _OPERATORS):
+            return NotAllowed("only the node's own uid, or root, may ask this")
+        return NotAllowed(f"{self._caller} belongs to no app")
 
     # -- Serving ----------------------------------------------------------------------------------------
 
@@ -236,10 +288,12 @@ class Connection:
             answer = _SubmitAnswer(submission.id, accepted, refused)
             self._put(encode(self._spelling, answer), max(1, submission.count))
 
-    async def _ask(self, request: Query | Cancel | Status) -> None:
+    async def _ask(self, request: Query | Cancel | Status | CarrierRequest | HeldRequest) -> None:
         try:
             if isinstance(request, Status):
                 answer = await self._node.status()
+            elif isinstance(request, CarrierRequest | HeldRequest):
+                answer = await self._ask_desk(request)
             elif isinstance(request, Query):
                 answer = await self._node.query(self._app, request.message_id)
             else:
@@ -247,6 +301,13 @@ class Connection:
             self._answer(request.id, answer, 1)
         except Exception as error:  # a task's edge
             self._answer_error(request.id, self._error_body(error), 1)
+
+    async def _ask_desk(self, request: CarrierRequest | HeldRequest) -> dict[str, Any]:
+        desk = self._desk
+        assert desk is not None  # asked before
+        if isinstance(request, CarrierRequest):
+            return await desk.carrier(request.act, request.name, request.value, self._caller)
+        return await desk.held(request.act, request.carrier, request.message_id, self._caller)
 
     async def _acknowledge(self) -> None:
         """One acknowledgement at a time. They are cumulative: the last that waited speaks for all."""
@@ -297,6 +358,39 @@ class Connection:
             self._answer_error(UNSET, self._error_body(error), 0)
         finally:
             self._subscribed.discard(self._app)
+
+    def _start_trace(self, request: TraceRequest) -> None:
+        desk = self._desk
+        assert desk is not None  # asked before
+        try:
+            if self._tracing:
+                raise TooManyTraces("one trace a connection")
+            watch, leave = desk.watch(request.carrier, request.bind, request.commands, self._caller)
+        except NodeError as error:
+            self._answer_error(request.id, error_body(error), 1)
+            return
+        self._tracing = True
+        self._answer(request.id, {"carrier": request.carrier, "pdus": [], "lost": 0}, 1)
+        self._requests.start_soon(self._tell_pdus, request.id, watch, leave)
+
+    async def _tell_pdus(self, id_: RequestId | UnsetType, watch: Watch, leave: Callable[[], None]) -> None:
+        """Write PDUs as they pass until the input ends. Whoever does not read them loses some."""
+        octets_max = min(TRACE_FRAME_OCTETS, self._limits.frame_octets_max // 4)
+        try:
+            with self._trace:
+                while True:
+                    while self._outbound_octets > self._limits.write_ahead_octets_max:
+                        await self._room_bell.wait()
+                    pdus, lost = watch.take(octets_max)
+                    if pdus or lost:
+                        self._answer(id_, {"pdus": pdus, "lost": lost}, 0)
+                    else:
+                        await watch.bell.wait()
+        except Exception as error:  # a task's edge
+            self._answer_error(id_, self._error_body(error), 0)
+        finally:
+            self._tracing = False
+            leave()
 
     def _hello(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,11 @@ IntakeError
 └── NodeError       raised by the node (`intake.node.Node`) while it serves a request: answer it, go on
     ├── NodeUnavailable   its store is away; nothing was acknowledged
     ├── UnknownMessage    the app has no such message (or it is another app's)
-    └── BadCursor         the cursor is none of the app's events
+    ├── BadCursor         the cursor is none of the app's events
+    ├── NotAllowed        an operator's request of who is none, or an app's of who has none
+    ├── UnknownCarrier    no such carrier is configured
+    ├── BadValue          outside of what the contract allows
+    └── TooManyTraces     as many watch this carrier as may
 SocketError         the server cannot open its socket
 """
 
@@ -15,7 +19,16 @@ from __future__ import annotations
 
 from msgspec import UNSET, UnsetType
 
-from ..messages import BAD_CURSOR, UNAVAILABLE, UNKNOWN_MESSAGE, RequestId
+from ..messages import (
+    BAD_CURSOR,
+    NOT_ALLOWED,
+    OUT_OF_RANGE,
+    TOO_MANY,
+    UNAVAILABLE,
+    UNKNOWN_CARRIER,
+    UNKNOWN_MESSAGE,
+    RequestId,
+)
 
 
 class IntakeError(Exception):
@@ -74,6 +87,34 @@ class BadCursor(NodeError):
 
     def __init__(self, detail: str = "not a cursor of this app's events") -> None:
         super().__init__("cursor", BAD_CURSOR, detail)
+
+
+class NotAllowed(NodeError):
+    """Who asks may not ask this."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("op", NOT_ALLOWED, detail)
+
+
+class UnknownCarrier(NodeError):
+    """No such carrier is configured."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("carrier", UNKNOWN_CARRIER, detail)
+
+
+class BadValue(NodeError):
+    """A value outside of what the contract allows; the text says what it does."""
+
+    def __init__(self, detail: str, field: str = "value") -> None:
+        super().__init__(field, OUT_OF_RANGE, detail)
+
+
+class TooManyTraces(NodeError):
+    """As many watch this carrier as may."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(None, TOO_MANY, detail)
 
 
 class SocketError(Exception):

@@ -6,9 +6,10 @@ from many tasks at once; a task that is cancelled while it waits in one must lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from ..bell import Bell
 from ..messages import Accepted, Refusal, StoredEvent, Valid
 
 
@@ -47,4 +48,43 @@ class Node(Protocol):
 
     async def ack(self, app: str, cursor: str) -> None:
         """Acknowledge every event up to `cursor` (again: no change).  Raises BadCursor."""
+        ...
+
+
+class Watch(Protocol):
+    """A queue of PDUs as they pass; `bell` rings when there are some, or some were lost."""
+
+    bell: Bell
+
+    def take(self, octets_max: int) -> tuple[Sequence[Any], int]:
+        """The oldest, of about `octets_max` octets, at least one if there is any; and how many were lost
+        behind them.
+        """
+        ...
+
+
+class Desk(Protocol):
+    """What an operator may ask; `by` says who, for the log.  Errors: NodeUnavailable, UnknownCarrier."""
+
+    async def carrier(self, act: str, name: str | None, value: float | None, by: str) -> dict[str, Any]:
+        """`list`, or one of `pause`, `resume`, `rate`, `window`: how the accounts are (afterwards).
+
+        Raises BadValue.
+        """
+        ...
+
+    async def held(self, act: str, carrier: str | None, message_id: str | None, by: str) -> dict[str, Any]:
+        """`list`, `release` or `drop` what is held because it is in doubt; None and None: all of it.
+
+        Raises UnknownMessage.
+        """
+        ...
+
+    def watch(
+        self, carrier: str, bind: int | None, commands: list[str] | None, by: str
+    ) -> tuple[Watch, Callable[[], None]]:
+        """Begin to watch a carrier's PDUs; call what comes with the queue when done.
+
+        Raises BadValue, TooManyTraces.
+        """
         ...

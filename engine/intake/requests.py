@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from ..messages import (
     BAD_FRAME,
+    CARRIER_CHARACTERS_MAX,
     CURSOR_CHARACTERS_MAX,
     ID_CHARACTERS_MAX,
     INVALID_TEXT,
@@ -39,6 +40,8 @@ from .frames import Spelling
 from .validate import safe_ref
 
 _KEY_SHOWN_CHARACTERS_MAX: Final = 64
+COMMAND_CHARACTERS_MAX: Final = 32
+TRACED_COMMANDS_MAX: Final = 64
 
 Id: TypeAlias = (
     Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -87,6 +90,39 @@ class Cancel(msgspec.Struct, tag_field="op", tag="cancel", forbid_unknown_fields
     id: Id = UNSET
 
 
+CarrierAct: TypeAlias = Literal["list", "pause", "resume", "rate", "window"]
+HeldAct: TypeAlias = Literal["list", "release", "drop"]
+_Name: TypeAlias = Annotated[str, Meta(max_length=CARRIER_CHARACTERS_MAX)]
+_CommandName: TypeAlias = Annotated[str, Meta(max_length=COMMAND_CHARACTERS_MAX)]
+
+
+class CarrierRequest(msgspec.Struct, tag_field="op", tag="carrier", forbid_unknown_fields=True):
+    """An operator: how is each account, or change what it may do. `value` None: as configured."""
+
+    act: CarrierAct
+    name: _Name | None = None
+    value: float | None = None
+    id: Id = UNSET
+
+
+class HeldRequest(msgspec.Struct, tag_field="op", tag="held", forbid_unknown_fields=True):
+    """An operator: which messages are held because they are in doubt; send them now, or end them."""
+
+    act: HeldAct
+    carrier: _Name | None = None
+    message_id: Annotated[str, Meta(max_length=MESSAGE_ID_CHARACTERS_MAX)] | None = None
+    id: Id = UNSET
+
+
+class TraceRequest(msgspec.Struct, tag_field="op", tag="trace", forbid_unknown_fields=True):
+    """An operator: show me this carrier's PDUs as they pass, until I close. `bind` is a slot's number."""
+
+    carrier: _Name
+    bind: int | None = None
+    commands: Annotated[list[_CommandName], Meta(max_length=TRACED_COMMANDS_MAX)] | None = None
+    id: Id = UNSET
+
+
 class _Submit(msgspec.Struct, tag_field="op", tag="submit", forbid_unknown_fields=True):
     messages: list[SubmitMessage]
     id: Id = UNSET
@@ -103,7 +139,8 @@ class Submission(msgspec.Struct):
     """How many messages the submit holds, refused ones included."""
 
 
-Request: TypeAlias = Hello | Submission | Subscribe | Ack | Query | Cancel | Status
+OperatorRequest: TypeAlias = CarrierRequest | HeldRequest | TraceRequest
+Request: TypeAlias = Hello | Submission | Subscribe | Ack | Query | Cancel | Status | OperatorRequest
 
 OPS: Final[dict[str, tuple[str, ...]]] = {
     "hello": (),
@@ -113,6 +150,9 @@ OPS: Final[dict[str, tuple[str, ...]]] = {
     "query": ("message_id",),
     "cancel": ("message_id",),
     "status": (),
+    "carrier": ("act",),
+    "held": ("act",),
+    "trace": ("carrier",),
 }
 """Every `op`, with the keys it needs; each may bear an `id` too."""
 
@@ -123,7 +163,11 @@ _STRUCTS: Final[dict[str, Any]] = {
     "query": Query,
     "cancel": Cancel,
     "status": Status,
+    "carrier": CarrierRequest,
+    "held": HeldRequest,
+    "trace": TraceRequest,
 }
+_OPERATOR_OPS: Final = frozenset({"carrier", "held", "trace"})
 _FIELDS: Final[dict[str, Any]] = {
     "to": str,
     "text": str | None,
@@ -145,7 +189,7 @@ _CHARACTERS_MAX: Final = {"cursor": CURSOR_CHARACTERS_MAX, "message_id": MESSAGE
 # What msgspec raises for bytes it cannot read, or reads as another shape (ValidationError, a MsgspecError).
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
-_AnyRequest: TypeAlias = _Submit | Hello | Subscribe | Ack | Query | Cancel | Status
+_AnyRequest: TypeAlias = _Submit | Hello | Subscribe | Ack | Query | Cancel | Status | OperatorRequest
 _decode_json = msgspec.json.Decoder(_AnyRequest).decode
 _decode_msgpack = msgspec.msgpack.Decoder(_AnyRequest).decode
 _decode_json_message = msgspec.json.Decoder(SubmitMessage).decode
@@ -181,6 +225,8 @@ def decode_patiently(frame: bytes, spelling: Spelling, messages_max: int) -> Req
         raise RequestError(id_, "op", WRONG_TYPE, "a string") from None
     if op not in OPS:
         raise RequestError(id_, "op", UNKNOWN_OP, f"one of {', '.join(OPS)}")
+    if op in _OPERATOR_OPS:
+        return _operator_request(op, body, id_, spelling)
     for key in body:
         if key not in ("op", "id") and key not in OPS[op]:
             raise RequestError(id_, _shown(key), UNKNOWN_KEY, f"{op} has no such key")
@@ -208,6 +254,31 @@ def decode_patiently(frame: bytes, spelling: Spelling, messages_max: int) -> Req
         _read_message(value, spelling, index, submission.messages, indexes, submission.refused)
     submission.indexes = indexes
     return submission
+
+
+def _operator_request(
+    op: str, body: dict[str, Any], id_: RequestId | UnsetType, spelling: Spelling
+) -> OperatorRequest:
+    """A request with keys that may be missing: the first key that is wrong is named."""
+    struct = _STRUCTS[op]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct) if field.name != "id"}
+    for key in OPS[op]:
+        if key not in body:
+            raise RequestError(id_, key, MISSING, f"{op} needs it")
+    values: dict[str, Any] = {}
+    for key, value in body.items():
+        if key in ("op", "id"):
+            continue
+        if key not in fields:
+            raise RequestError(id_, _shown(key), UNKNOWN_KEY, f"{op} has no such key")
+        try:
+            values[key] = _typed(value, fields[key].type, spelling)
+        except msgspec.ValidationError as error:
+            raise RequestError(id_, key, WRONG_TYPE, _printable(str(error))) from None
+        except _UNREADABLE:
+            raise RequestError(id_, key, WRONG_TYPE, "not readable") from None
+    request: OperatorRequest = struct(id=id_, **values)
+    return request
 
 
 def _read_message(

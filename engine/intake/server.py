@@ -1,7 +1,8 @@
 """The Unix socket that apps call: who may, how many, and where it lies.
 
 The caller is known by the uid that the kernel vouches for (SO_PEERCRED, unix(7)), so there are no passwords;
-the socket is 0660, in a directory that is 0750 if it is created here.
+the socket is 0660, in a directory that is 0750 if it is created here. An operator is who could as well read
+the server's memory: its own uid, or root. Root needs no app for that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from .connection import Connection, Stream, say_and_linger
 from .errors import FrameError, SocketError
 from .frames import FrameBuffer
 from .limits import Limits
-from .node import Node
+from .node import Desk, Node
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,21 @@ class IntakeStatistics(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """The connections of one node. `wall` tells Unix time in seconds."""
+    """The connections of one node. `wall` tells Unix time in seconds; `desk` is for callers whose uid is
+    among `operators`.
+    """
 
     def __init__(
-        self, node: Node, limits: Limits | None = None, *, wall: Callable[[], float] = time.time
+        self,
+        node: Node,
+        limits: Limits | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        desk: Desk | None = None,
+        operators: Collection[int] = (),
     ) -> None:
+        self._desk = desk
+        self._operators = frozenset(operators if desk is not None else ())
         self._node = node
         self._limits = limits or Limits()
         self._wall = wall
@@ -75,12 +86,16 @@ class Intake:
             refused_connections=self._refused_connections,
         )
 
-    async def handle_connection(self, stream: Stream, app: str) -> None:
-        """Serve one caller, known to be `app`, until it closes; closes `stream`.
+    async def handle_connection(self, stream: Stream, app: str | None, uid: int | None = None) -> None:
+        """Serve one caller, known to be `app` and to have this uid, until it closes; closes `stream`.
 
         Cancelled, it answers what is in hand within `close_s` and ends.
         """
-        connection = Connection(stream, app, self._node, self._limits, self._subscribed, self._wall)
+        desk = self._desk if uid in self._operators else None
+        caller = "nobody" if uid is None else f"uid {uid}"
+        connection = Connection(
+            stream, app, self._node, self._limits, self._subscribed, self._wall, desk, caller
+        )
         self._connections.add(connection)
         try:
             await connection.run()
@@ -124,11 +139,11 @@ class Intake:
             if self._callers > self._limits.connections_max:
                 detail = f"the node has {self._limits.connections_max} connections"
                 await self._turn_away(stream, FrameError(TOO_MANY_CONNECTIONS, detail))
-            elif app is None:
+            elif app is None and uid not in self._operators:
                 log.warning("a caller with uid %d belongs to no app", uid)
                 await self._turn_away(stream, FrameError(UNKNOWN_APP, f"uid {uid} belongs to no app"))
             else:
-                await self.handle_connection(stream, app)
+                await self.handle_connection(stream, app, uid)
         except Exception:  # a task's edge: one connection must not end the others
             log.exception("a connection failed")
         finally:

@@ -153,7 +153,7 @@ def fold(records: list[bytes]) -> Progress:
     """Read a journal. A repeated (index, part) or end keeps the first telling; the last grant counts, and of
     a message that moved on again (told to the block it was accepted in) the last place.
 
-    (A grant is only lowered by a clean stop, which knows what it never wrote.)
+    (A grant is only lowered at a clean stop and in a pause, by who knows what it never wrote.)
     """
     progress = Progress(sent={}, ended={}, also={})
     for raw in records:

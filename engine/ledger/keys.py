@@ -22,7 +22,10 @@ class CarrierKeys:
     """Every key of one carrier account."""
 
     __slots__ = (
+        "answers",
+        "asks",
         "due",
+        "hand",
         "lanes",
         "members",
         "multi",
@@ -39,11 +42,15 @@ class CarrierKeys:
         self.prefix = b"{c:%b}:" % name.encode()
         self.lanes = {lane: self.prefix + b"q:" + lane.encode() for lane in LANES}
         self.due = self.prefix + b"due"
+        self.hand = self.prefix + b"hand"
+        """What an operator has changed, until it is changed back."""
         self.receipts = self.prefix + b"rx"
         self.receipts_version = self.prefix + b"rx:version"
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
         self.members = self.prefix + b"members"
+        self.asks = self.prefix + b"asks"
+        self.answers = self.prefix + b"answers"
         self.queued = {lane: self.prefix + b"queued:" + lane.encode() for lane in LANES}
 
     def block(self, block_id: str) -> bytes:

@@ -27,6 +27,8 @@ _INT64_MAX: Final = 2**63 - 1
 
 
 Function = Callable[[Database, list[bytes]], Any]
+Prepared = tuple[Function, list[bytes]]
+"""What runs a command, and its arguments."""
 
 
 def execute(db: Database, command: Command, now_ms: int) -> Any:
@@ -39,6 +41,12 @@ def execute(db: Database, command: Command, now_ms: int) -> Any:
     return function_of(words)(db, words[1:])
 
 
+def prepared(command: Command) -> Prepared:
+    """The command read once, to be run where and as often as it is wanted. Raises StoreRefused."""
+    words = words_of(command)
+    return function_of(words), words[1:]
+
+
 def words_of(command: Command) -> list[bytes]:
     """The command's words as Redis receives them."""
     return [word if isinstance(word, bytes) else str(word).encode() for word in command]
@@ -46,8 +54,10 @@ def words_of(command: Command) -> list[bytes]:
 
 def function_of(words: list[bytes]) -> Function:
     """What runs this command. Raises StoreRefused if it is unknown or has the wrong number of arguments."""
-    name = words[0].upper().decode("ascii", "replace")
-    entry = COMMANDS.get(name)
+    entry = _by_name.get(words[0])
+    if entry is None:
+        name = words[0].upper().decode("ascii", "replace")
+        entry = COMMANDS.get(name)
     if entry is None:
         raise StoreRefused(
             "ERR", f"unknown command '{name}' (the memory store has only what the ledger uses)"
@@ -55,6 +65,7 @@ def function_of(words: list[bytes]) -> Function:
     function, fewest, step = entry
     count = len(words) - 1
     if count < fewest or (step == 0 and count != fewest) or (step > 1 and (count - fewest) % step):
+        name = words[0].upper().decode("ascii", "replace")
         raise StoreRefused("ERR", f"wrong number of arguments for '{name.lower()}' command")
     return function
 
@@ -429,3 +440,5 @@ COMMANDS: Final[dict[str, tuple[Function, int, int]]] = {
     "ZSCORE": (_zscore, 2, 0),
     **STREAM_COMMANDS,
 }
+
+_by_name: Final = {name.encode(): entry for name, entry in COMMANDS.items()}

@@ -25,9 +25,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from .memory_commands import execute, function_of, words_of
+from .memory_commands import Prepared, execute, prepared
 from .memory_data import Database, Watch
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
+
+
+Ran = tuple[Any, list[Prepared] | None]
+"""An answer, and what was written for it."""
 
 
 class MemoryStore:
@@ -49,10 +53,12 @@ class MemoryStore:
         self._wall = wall
         self._live = Database()
         self._disk = Database()
-        self._unsynced: list[tuple[int, Sequence[Command]]] = []  # (time, what was executed together)
+        self._unsynced: list[tuple[int, list[Prepared]]] = []  # (time, what was executed together)
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
+        self._disk_bell: anyio.Event | None = None  # set while `run_disk` writes for everybody
+        self._waiting: dict[bytes, dict[anyio.Event, None]] = {}  # stream -> who waits for an entry
         self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
         self._life = 1  # changes whenever all connections are lost
         self._crashes = 0
@@ -85,8 +91,28 @@ class MemoryStore:
                 if execute(self._live, command, self._now_ms()) is not None:
                     await self._settle(life, [command])
                     return True
-                await self._changed.wait()
+                added = anyio.Event()
+                for stream in streams:
+                    self._waiting.setdefault(stream, {})[added] = None
+                try:
+                    await added.wait()
+                finally:
+                    for stream in streams:
+                        del self._waiting[stream][added]
         return False
+
+    async def run_disk(self) -> None:
+        """Sync in a task of its own, until cancelled: nobody then waits for a caller who has stopped."""
+        self._disk_bell = anyio.Event()
+        try:
+            while True:
+                if self._synced < self._executed:
+                    await self._flush()
+                else:
+                    await self._disk_bell.wait()
+                    self._disk_bell = anyio.Event()
+        finally:
+            self._disk_bell = None
 
     async def close(self) -> None:
         """See `port.Store.close`."""
@@ -188,6 +214,9 @@ class MemoryStore:
             self._live.unwatch(stage.watched)
             stage.watched = Watch()
         self._tell()
+        for waiting in self._waiting.values():
+            for added in waiting:
+                added.set()
 
     def _arrive(self, stage: MemoryStage, request: Request) -> None:
         """A connection is read in order: what was sent before this request is executed before it."""
@@ -198,16 +227,19 @@ class MemoryStore:
         request.done = True
         self._live.advance(self._now_ms())
         request.answer, written = request.run(self._live)
-        if written:
-            self._unsynced.append((self._live.now_ms, request.commands))
+        if written is not None:
+            self._unsynced.append((self._live.now_ms, written))
             self._executed += 1
-            self._tell()
+            if self._waiting:
+                self._tell_waiting(request.commands)
+            if self._disk_bell is not None:
+                self._disk_bell.set()
 
     async def _settle(self, life: int, commands: Sequence[Command]) -> None:
         """Return when all that was executed up to now is on disk."""
         upto = self._executed
         while self._synced < upto:
-            if self._syncing:
+            if self._syncing or self._disk_bell is not None:
                 await self._changed.wait()
             else:
                 await self._flush()
@@ -228,15 +260,24 @@ class MemoryStore:
             self._tell()
 
     def _write_down(self, number: int) -> None:
-        for now_ms, commands in self._unsynced[:number]:
-            for command in commands:
+        disk = self._disk
+        for now_ms, written in self._unsynced[:number]:
+            disk.advance(now_ms)
+            for function, arguments in written:
                 with contextlib.suppress(StoreRefused):
-                    execute(self._disk, command, now_ms)
+                    function(disk, arguments)
         del self._unsynced[:number]
         self._synced += number
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)
+
+    def _tell_waiting(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if command[0] == "XADD":
+                stream = command[1]
+                for added in self._waiting.get(stream if isinstance(stream, bytes) else str(stream).encode(), ()):
+                    added.set()
 
     def _tell(self) -> None:
         self._changed.set()
@@ -244,13 +285,13 @@ class MemoryStore:
 
 
 class Request:
-    """A call on its way: `run` gives the answer (a StoreRefused is raised later) and whether it wrote
-    anything.
+    """A call on its way: `run` gives the answer (a StoreRefused is raised later) and what it wrote, if it
+    wrote anything.
     """
 
     __slots__ = ("answer", "commands", "done", "run")
 
-    def __init__(self, commands: Sequence[Command], run: Callable[[Database], tuple[Any, bool]]) -> None:
+    def __init__(self, commands: Sequence[Command], run: Callable[[Database], Ran]) -> None:
         self.commands = commands
         self.run = run
         self.done = False
@@ -277,14 +318,15 @@ class MemoryStage:
             return []
         watched, connection = self.watched, self._store.connection()
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             db.watch(watched, watch)
-            replies, refusal = _run_all(db, commands)
+            replies, refusal, done = _run_all(db, commands)
+            written = None if pure else done
             if refusal is None:
-                return replies, not pure
+                return replies, written
             if watch:
                 db.unwatch(watched)
-            return StoreRefused(refusal.code, refusal.detail, partial=not pure), not pure
+            return StoreRefused(refusal.code, refusal.detail, partial=not pure), written
 
         pure = is_pure_read(commands)
         if watch:
@@ -306,7 +348,7 @@ class MemoryStage:
             raise StoreUnavailable("the connection with the WATCH was lost")
         watched = self.watched
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             dirty = watched.dirty
             db.unwatch(watched)
             return _transaction(db, commands, dirty=dirty)
@@ -317,9 +359,9 @@ class MemoryStage:
     async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> list[Any] | None:
         """See `port.Stage.commit_if`."""
 
-        def run(db: Database) -> tuple[Any, bool]:
+        def run(db: Database) -> Ran:
             if any(db.values.get(key) != value for key, value in holds.items()):
-                return None, False
+                return None, None
             return _transaction(db, commands)
 
         answer: list[Any] | None = await self._store.call(self, Request(commands, run))
@@ -331,30 +373,41 @@ class MemoryStage:
         self._store.unwatch(self.watched)
 
 
-def _transaction(
-    db: Database, commands: Sequence[Command], *, dirty: bool = False
-) -> tuple[list[Any] | StoreRefused | None, bool]:
-    """MULTI, the commands, EXEC: the answer, and whether anything was written."""
+def _transaction(db: Database, commands: Sequence[Command], *, dirty: bool = False) -> Ran:
+    """MULTI, the commands, EXEC: the answer, and what was written."""
     try:
-        for command in commands:
-            function_of(words_of(command))
+        done = [prepared(command) for command in commands]
     except StoreRefused as refusal:
-        return refusal, False
+        return refusal, None
     if dirty:
-        return None, False
-    replies, failed = _run_all(db, commands)
+        return None, None
+    replies, failed = _run(db, done)
     if failed is not None:
-        return StoreRefused(failed.code, failed.detail, partial=True), True
-    return replies, not is_pure_read(commands)
+        return StoreRefused(failed.code, failed.detail, partial=True), done
+    return replies, None if is_pure_read(commands) else done
 
 
-def _run_all(db: Database, commands: Sequence[Command]) -> tuple[list[Any], StoreRefused | None]:
-    """The replies, and the first refusal; a refused command does not keep the others from running."""
-    replies: list[Any] = []
+def _run_all(
+    db: Database, commands: Sequence[Command]
+) -> tuple[list[Any], StoreRefused | None, list[Prepared]]:
+    """The replies, the first refusal, and the commands; a refused one does not keep the others from running."""
+    done: list[Prepared] = []
     first: StoreRefused | None = None
     for command in commands:
         try:
-            replies.append(execute(db, command, db.now_ms))
+            done.append(prepared(command))
+        except StoreRefused as refusal:
+            first = first or refusal
+    replies, failed = _run(db, done)
+    return replies, first or failed, done
+
+
+def _run(db: Database, done: list[Prepared]) -> tuple[list[Any], StoreRefused | None]:
+    replies: list[Any] = []
+    first: StoreRefused | None = None
+    for function, arguments in done:
+        try:
+            replies.append(function(db, arguments))
         except StoreRefused as refusal:
             first = first or refusal
     return replies, first

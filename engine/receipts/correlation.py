@@ -40,6 +40,8 @@ DELIVERED: Final = STATE_OCTETS["delivered"]
 CLOSED: Final = b"!"
 """Before a table, or in its place: the message has ended for another reason than its receipts. Only a
 DELIVRD of every part is still told, as a correction."""
+DOUBLED: Final = b"2"
+"""After a table: a receipt named a part that was sent again after doubt."""
 
 
 class Batch:
@@ -74,6 +76,8 @@ class Batch:
         self.repeated = 0
         self.again: list[tuple[bytes, Origin, Receipt]] = []
         """Messages that may go on elsewhere: `tell_failed` or `moved_on`. Index key, origin, receipt."""
+        self.unanswered = 0
+        """Parts for which no receipt came in time."""
         self.delivered = 0
         """Parts whose first final receipt says delivered ..."""
         self.failed: list[Receipt] = []
@@ -212,6 +216,7 @@ class Batch:
         for position, value in enumerate(found):
             if not is_final(value) and since_s(value) <= since_max_s:
                 origin = origin_of(value)
+                self.unanswered += 1
                 if has_table(origin):
                     self.long.append((origin, STATE_OCTETS["timeout"], None))
                 else:
@@ -226,24 +231,31 @@ class Batch:
         """Decide the messages that have a table; `multi` holds it as read (None: no receipt so far)."""
         for origin, octet, receipt in self.long:
             message_id = self.message_id(origin)
-            closed, before = read_table(self.multi.get(message_id), origin.parts)
+            stored = self.multi.get(message_id)
+            closed, before = read_table(stored, origin.parts)
+            was_doubled = says_doubled(stored, origin.parts)
+            # Only the parts that were sent again say so of themselves; the last receipt may be another's.
+            doubled = was_doubled or origin.doubled is True
             after = bytes(
                 octet
                 if (self._one_receipt or part == origin.part) and (each == WAITING or octet == DELIVERED)
                 else each
                 for part, each in enumerate(before)
             )
+            if after == before and doubled == was_doubled:
+                continue
+            table = (CLOSED if closed else b"") + after + (DOUBLED if doubled else b"")
+            self.multi[message_id] = self.changed_multi[message_id] = table
             if after == before:
                 continue
-            self.multi[message_id] = self.changed_multi[message_id] = CLOSED + after if closed else after
             if WAITING in after:
                 continue
             worst = worst_of(after)
             delivered = after.count(DELIVERED)
             if not closed and WAITING in before:
-                self._tell(origin, "report", REPORT_STATES[worst], delivered, receipt, worst)
+                self._tell(origin, "report", REPORT_STATES[worst], delivered, receipt, worst, doubled=doubled)
             elif worst == DELIVERED:
-                self._tell(origin, "correction", "delivered", delivered, receipt)
+                self._tell(origin, "correction", "delivered", delivered, receipt, doubled=doubled)
 
     def _tell(
         self,
@@ -253,6 +265,8 @@ class Batch:
         delivered_parts: int,
         receipt: Receipt | None,
         worst: int | None = None,
+        *,
+        doubled: bool = False,
     ) -> None:
         if worst is None and receipt is not None:
             worst = STATE_OCTETS.get(receipt.state)
@@ -276,7 +290,7 @@ class Batch:
             self._carrier,
             origin.parts,
             delivered_parts,
-            origin.doubled is True,
+            doubled or origin.doubled is True,
             error,
             self._now_ms,
         )
@@ -296,7 +310,12 @@ def read_table(stored: bytes | None, parts: int) -> tuple[bool, bytes]:
     """A stored table: (closed, an octet of state for each part)."""
     closed = stored is not None and stored[:1] == CLOSED
     octets = (stored or b"")[1:] if closed else stored or b""
-    return closed, octets if len(octets) == parts else bytes((WAITING,)) * parts
+    return closed, octets[:parts] if len(octets) >= parts else bytes((WAITING,)) * parts
+
+
+def says_doubled(stored: bytes | None, parts: int) -> bool:
+    """Whether a stored table knows of a part that was sent again after doubt."""
+    return stored is not None and stored.endswith(DOUBLED) and len(stored.removeprefix(CLOSED)) > parts
 
 
 def worst_of(table: bytes) -> int:

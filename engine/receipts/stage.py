@@ -154,6 +154,13 @@ class ReceiptStage:
             finally:
                 self.busy = False
 
+    async def learn(self, receipts: list[Receipt]) -> None:
+        """Apply what was asked for, as if receipts had said it. Raises StoreError."""
+        work = _Work(parked=True)
+        work.receipts += receipts
+        work.keys += [index_key(receipt.message_id.encode("latin-1", "replace")) for receipt in receipts]
+        await self._apply(work, [])
+
     async def _turn(self) -> None:
         items, self._items = self._items[:TURN_RECEIPTS_MAX], self._items[TURN_RECEIPTS_MAX:]
         orphan_keys, self._orphan_keys = self._orphan_keys, []
@@ -211,9 +218,7 @@ class ReceiptStage:
                 try:
                     receipt = parse_deliver(frame)
                     if receipt is None:
-                        received.append(
-                            read_message(frame, self._config.name, int(self._clock.wall() * 1000))
-                        )
+                        received.append(self._read_message(frame))
                         continue
                 except CodecError as error:
                     # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever.
@@ -226,6 +231,13 @@ class ReceiptStage:
             keys.append(index_key(receipt.message_id.encode("latin-1", "replace")))
             kept.append(item)
         return work, received
+
+    def _read_message(self, frame: bytes) -> Told:
+        config = self._config
+        at_ms = int(self._clock.wall() * 1000)
+        return read_message(
+            frame, config.name, at_ms, config.received_alphabet, packed=config.received_packed
+        )
 
     async def _apply(self, work: _Work, received: list[Told]) -> list[int]:
         """Read the index, decide, write; again if another process was faster.

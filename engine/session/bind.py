@@ -12,7 +12,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 import anyio
 import msgspec
@@ -95,6 +95,17 @@ class BindHandler(Protocol):
         ...
 
 
+Direction: TypeAlias = Literal["sent", "received"]
+
+
+class Tap(Protocol):
+    """Who watches a bind, told of every write (whole PDUs) and every read (octets as they came)."""
+
+    def passed(self, bind: Bind, direction: Direction, data: bytes) -> None:
+        """`data` passes now. Return soon, raise nothing."""
+        ...
+
+
 class BindStatistics(msgspec.Struct, frozen=True):
     """A moment of a bind. `bound_since` is wall time in seconds, None while not bound."""
 
@@ -138,6 +149,7 @@ class Bind:
         self._clock = clock
         self._rng = rng
         self._handler = handler
+        self.tap: Tap | None = None
 
         self._session: Session | None = None
         self._window = config.window
@@ -196,6 +208,17 @@ class Bind:
         """The last congestion_state the SMSC told in this session (SMPP 5.0 section 4.8.4.18)."""
         session = self._session
         return None if session is None else session.congestion_state
+
+    @property
+    def session_number(self) -> int:
+        """How many sessions there have been, this one included."""
+        return self._sessions
+
+    @property
+    def unframed(self) -> bytes:
+        """What has been read of a PDU that is not whole yet."""
+        session = self._session
+        return b"" if session is None else session.unframed
 
     @property
     def outstanding(self) -> int:
@@ -378,6 +401,8 @@ class Bind:
             except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
                 session.connection_lost(CloseReason.LOST, _cause(error))
             else:
+                if self.tap is not None:
+                    self.tap.passed(self, "received", data)
                 session.receive_data(data, clock.monotonic())
             self._settle(session)
 
@@ -397,6 +422,8 @@ class Bind:
         while True:
             data = session.data_to_send()
             if data:
+                if self.tap is not None:
+                    self.tap.passed(self, "sent", data)
                 session.write_began(clock.monotonic())
                 self._arm(session)
                 try:

@@ -44,6 +44,7 @@ class MemoryByteStream(ByteStream):
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
+        self._lost = False
         self.on_close: Callable[[], None] | None = None
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -52,7 +53,7 @@ class MemoryByteStream(ByteStream):
         while True:
             if self._closed:
                 raise anyio.ClosedResourceError
-            if pipe.cut:
+            if pipe.cut or self._lost:
                 raise anyio.BrokenResourceError
             if pipe.data and not pipe.frozen:
                 data = bytes(pipe.data[:max_bytes])
@@ -70,7 +71,7 @@ class MemoryByteStream(ByteStream):
         while at < len(item):
             if self._closed:
                 raise anyio.ClosedResourceError
-            if pipe.cut or pipe.eof:
+            if pipe.cut or pipe.eof or self._lost:
                 raise anyio.BrokenResourceError
             room = pipe.octets_max - len(pipe.data)
             if room > 0:
@@ -99,6 +100,13 @@ class MemoryByteStream(ByteStream):
         for pipe in (self._incoming, self._outgoing):
             pipe.data.clear()
             pipe.cut = True
+            pipe.change()
+
+    def lose(self) -> None:
+        """This end fails, the other is never told: a connection that something on its way has forgotten."""
+        self.freeze()
+        self._lost = True
+        for pipe in (self._incoming, self._outgoing):
             pipe.change()
 
     def freeze(self) -> None:

@@ -148,6 +148,11 @@ class Session:
         """Closed was told: only `data_to_send` is of interest now."""
         return self._closed
 
+    @property
+    def unframed(self) -> bytes:
+        """The beginning of a PDU that is not whole yet."""
+        return bytes(self._buffer)
+
     def events(self) -> list[Event]:
         """Drain what happened since the last call, in order."""
         if self._counted:

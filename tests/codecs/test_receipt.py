@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
 from todoke.codecs import fast, pdu, udh
@@ -18,6 +18,8 @@ from todoke.codecs.receipt import (
     STATES,
     WORDS,
     Receipt,
+    _patiently,
+    _usual_receipt,
     canonical_id,
     id_variants,
     parse_deliver,
@@ -485,3 +487,57 @@ def test_any_id_has_a_stable_canonical_form(raw: str):
 def test_both_bases_meet(number: int):
     assert canonical_id(f"{number:X}") in {canonical_id(str(number)), *id_variants(str(number))}
     assert canonical_id(str(number)) in {canonical_id(f"{number:x}"), *id_variants(f"{number:x}")}
+
+
+# --- the short ways ----------------------------------------------------------------------------------------
+
+_keys = st.sampled_from(
+    [
+        *("id", "sub", "dlvrd", "submit date", "done date", "stat", "err", "text"),
+        *("ID", "Submit Date", "donedate", "DONE\tDATE", "Stat", "Text", "idx", "xid", "date", "état"),
+    ]
+)
+_gaps = st.sampled_from([" ", " ", " ", ", ", ";", "|", "\n", "  ", "\0", "", "\x85", "\xa0"])
+_values = st.sampled_from(
+    ["", "7", "0A9", "DELIVRD", "failed", "2611211001", "000", "id", "stat:", "é", "x" * 65]
+)
+_colons = st.sampled_from([":", ":", ":", " :", "\t:", ": ", "=", " : "])
+_texts = st.lists(st.tuples(_gaps, _keys, _colons, _values), max_size=9).map(
+    lambda fields: "".join(part for field in fields for part in field)
+)
+
+
+@settings(max_examples=400)
+@given(_texts, st.sampled_from([4, 4, 0x20, 0x44, 0, 0x08]))
+def test_fields_in_any_order_and_spelling_are_read_as_the_patient_way_does(text: str, esm_class: int):
+    frame = deliver(text.encode("latin-1")[:254], esm_class=esm_class)
+    short = _usual_receipt(frame)
+    if short is not None:
+        assert short == (_patiently(frame, False), esm_class)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"id:7 stat:DELIVRD err:000 sub:001 dlvrd:001 submit date:2611211000 done date:2611211001 text:x",
+        b"ID: 7, STAT: DELIVRD, ERR: 000, DONE DATE: 2611211001",
+        b"\0 status of id :7; done date:2611211001|stat:DELIVRD; err:000 Text :id:8",
+        b"donedate:2611211001 err:000 submitdate:1 id:7 stat:delivrd",
+    ],
+)
+def test_an_unusual_text_is_read_the_short_way(text: bytes):
+    found = _usual_receipt(deliver(text))
+    assert found is not None
+    assert found[0] == Receipt(
+        "7", "DELIVRD", "delivered", "000", None, (), "819012345678", "0032069000", "2611211001"
+    )
+    # Nothing but esm_class says that these are receipts.
+    assert _usual_receipt(deliver(text, esm_class=0)) is None
+
+
+@pytest.mark.parametrize("key", ["text", "Text", "TEXT", "tExt"])
+def test_nothing_is_read_behind_the_text_however_it_is_spelt(key: str):
+    # Without esm_class the long way reads it.
+    for esm_class in (0, 4):
+        found = parsed(f"id: 7 done date: 1 stat: DELIVRD {key}: err:9 sub:2", esm_class=esm_class)
+        assert (found.message_id, found.err) == ("7", "")

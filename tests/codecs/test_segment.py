@@ -182,11 +182,34 @@ def test_a_part_that_does_not_fit_short_message_goes_into_message_payload():
         {"units_part": {"ucs3": 10}},
         {"units_single": {"gsm7": 0}},
         {"units_single": {"gsm7": 100_000}},
+        {"units_single": {"gsm7": 152}},
+        {"units_single": {"ucs2": 66}, "units_part": {"gsm7": 9}},
+        {"units_part": {"gsm7": 161}},
+        {"units_single": {"latin1": 99}, "units_part": {"latin1": 100}},
     ],
 )
 def test_wrong_rules_are_refused(wrong: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(wrong)).removesuffix("s") + "|unknown"):
         Rules(**wrong)
+
+
+def test_a_part_holds_no_more_than_a_message_of_one():
+    for rules in (Rules(units_single={"gsm7": 153}), Rules(units_single={"gsm7": 152}, concat="udh16")):
+        assert segment("x" * (rules.single("gsm7") + 1), rules).units == [rules.part("gsm7"), 1]
+    with pytest.raises(
+        ValueError, match=r"units_single: gsm7 100 .* one part would hold 100, .* several 153"
+    ):
+        Rules(units_single={"gsm7": 100})
+    with pytest.raises(ValueError, match=r"units_part: ucs2 90 .* one part would hold 70, .* several 90"):
+        Rules(units_part={"ucs2": 90})
+    rules = Rules(units_single={"gsm7": 90}, units_part={"gsm7": 90})
+    for length in range(80, 100):
+        for ports in (None, udh.Ports(1, 2, 16)):
+            cut = segment("x" * length, rules, ports)
+            assert sum(cut.units) == length
+            single = segment("x" * 80, rules, ports)
+            if cut.segments == 1:
+                assert cut.units[0] <= single.units[0] + single.units_left
 
 
 # --- fields ---------------------------------------------------------------------------------------

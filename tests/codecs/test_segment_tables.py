@@ -97,7 +97,7 @@ def test_sizes_of_a_carriers_own_leave_room_for_a_header():
 
 
 def test_a_payload_has_an_end():
-    rules = Rules(concat="payload", units_part={"gsm7": 300}, parts_max=255)
+    rules = Rules(concat="payload", units_single={"gsm7": 300}, units_part={"gsm7": 300}, parts_max=255)
     assert len(segment("a" * 65_535, rules).parts[0]) == 65_535
     with pytest.raises(TextError) as caught:
         segment("a" * 65_536, rules)

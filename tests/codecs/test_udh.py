@@ -132,3 +132,30 @@ def test_any_octets_are_read(data: bytes):
     assert all(0 <= language <= 13 for language in udh.shifts_of(header))
     ports = udh.ports_of(header)
     assert ports is None or udh.ports_of(udh.build([ports.element])) == ports
+
+
+VALUES = (b"\1", b"\1\1", b"\1\1\1", b"\1\1\1\1", b"\1\1\1\1\1")
+
+
+def test_each_reader_reads_its_own_elements_of_their_size_and_no_others():
+    """Of all element ids and of values of 1 to 5 octets."""
+    headers = {(iei, len(value)): udh.build([(iei, value)]) for iei in range(256) for value in VALUES}
+    concat = {key for key, header in headers.items() if udh.concat_of(header)}
+    assert concat == {(udh.IEI_CONCAT_8, 3), (udh.IEI_CONCAT_16, 4)}
+    assert {key for key, header in headers.items() if udh.reference_bits_of(header)} == concat
+    ports = {key for key, header in headers.items() if udh.ports_of(header)}
+    assert ports == {(udh.IEI_PORTS_8, 2), (udh.IEI_PORTS_16, 4)}
+    shifts = {key: udh.shifts_of(header) for key, header in headers.items() if any(udh.shifts_of(header))}
+    assert shifts == {(udh.IEI_NATIONAL_LOCKING_SHIFT, 1): (1, 0), (udh.IEI_NATIONAL_SINGLE_SHIFT, 1): (0, 1)}
+
+
+def test_one_octet_behind_the_last_element_is_none():
+    assert udh.elements(b"\x04\x24\x01\x01\x25") == [(0x24, b"\x01")]
+
+
+def test_names_begin_and_end_where_the_standard_says():
+    unnamed = {0x6F, 0xA0, 0xBF, 0xE0, 0xFF, 0x02, 0x03, 0x1B, 0x26}
+    assert not unnamed & udh.IEI_NAMES.keys()
+    named = {0x70: "usim_toolkit_security", 0x7F: "usim_toolkit_security", 0x80: "sme_to_sme_specific"}
+    named |= {0x9F: "sme_to_sme_specific", 0xC0: "sc_specific", 0xDF: "sc_specific"}
+    assert {iei: udh.IEI_NAMES[iei] for iei in named} == named

@@ -107,6 +107,8 @@ class FakeBind:
         self.late: list[Any] = []
         self.congestion_state: int | None = None
         self.rebinds: list[str] = []
+        self.questions: list[tuple[Any, Any]] = []
+        """Token and PDU of every query_sm that is not answered."""
 
     @property
     def window_free(self) -> int:
@@ -123,6 +125,19 @@ class FakeBind:
         for body, token in zip(bodies, tokens, strict=True):
             self.seen.append(Sent(body, token, now))
             self.waiting.append((token, body, self.seen[-1]))
+
+    def request(self, command_id: int, body: bytes, token: Any) -> None:
+        """A question (query_sm): the test answers it with `answer_question`."""
+        frame = (16 + len(body)).to_bytes(4, "big") + command_id.to_bytes(4, "big") + bytes(4) + b"\0\0\0\1"
+        self.questions.append((token, pdu.decode(frame + body)))
+
+    def answer_question(self, message_state: int | None) -> None:
+        """The oldest question is answered with that state; None: refused."""
+        token, asked = self.questions.pop(0)
+        answer = pdu.QuerySmResp(message_id=asked.message_id, message_state=message_state or 0)
+        content = pdu.encode(answer, 1)[16:] if message_state is not None else b""
+        status = 0 if message_state is not None else c.ESME_RQUERYFAIL
+        self.carrier.on_responses(self, [(token, c.QUERY_SM_RESP, status, content, 1)])
 
     def answer_delivers(self, answers: Sequence[tuple[int, int, int]]) -> None:
         self.delivers += [(handle, command_status) for handle, _, command_status in answers]

@@ -28,7 +28,7 @@ def test_every_key_has_its_rule() -> None:
 concat = "udh16"
 alphabets = ["latin1", "gsm7"]
 parts_max = 3
-gsm7_single_units = 100
+gsm7_single_units = 155
 ucs2_part_units = 60
 gsm7_data_coding = 1
 latin1_data_coding = 2
@@ -42,7 +42,7 @@ gsm7_packed = true
         concat="udh16",
         alphabets=("latin1", "gsm7"),
         parts_max=3,
-        units_single={"gsm7": 100},
+        units_single={"gsm7": 155},
         units_part={"ucs2": 60},
         gsm7_data_coding=1,
         latin1_data_coding=2,

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from todoke.codecs import inbound
 from todoke.engine import config
+from todoke.engine.carrier_rules import build_carrier_rules
 from todoke.engine.config import ConfigError
 from todoke.engine.dispatch.carrier import session_config
 
@@ -133,6 +135,27 @@ ERRORS = [
         "transliterate = true\ntransliterate_extra = { '♥' = '❤' }",
         "key 'transliterate_extra': '❤' for '♥' is not allowed; allowed: text in GSM 7-bit",
     ),
+    (
+        "gsm7_single_units = 100",
+        "key 'gsm7_single_units': 100 is not allowed; allowed: at least the 153 of gsm7_part_units",
+    ),
+    (
+        "concat = 'udh16'\nucs2_single_units = 65",
+        "key 'ucs2_single_units': 65 is not allowed; allowed: at least the 66 of ucs2_part_units",
+    ),
+    (
+        "latin1_single_units = 99\nlatin1_part_units = 100",
+        "key 'latin1_single_units': 99 is not allowed; allowed: at least the 100 of latin1_part_units",
+    ),
+    (
+        "gsm7_part_units = 161",
+        "key 'gsm7_part_units': 161 is not allowed; allowed: at most the 160 of gsm7_single_units",
+    ),
+    (
+        "received_alphabet = 'utf8'",
+        "key 'received_alphabet': 'utf8' is not allowed; allowed: ",
+    ),
+    ("received_packed = 1", "key 'received_packed': 1 is not allowed; allowed: true, false"),
     ("transliterate_extra = 5", "key 'transliterate_extra': 5 is not allowed; allowed: a table"),
     (
         "interface_version = '4.0'",
@@ -164,7 +187,10 @@ ERRORS = [
         "[node]\ndatta = 1",
         "table [node]: key 'datta': unknown (did you mean 'data'?); allowed: data, drain_s,",
     ),
-    ("[nodes]", "table [nodes]: unknown; allowed: [node], [redis], [intake], [portability], [app], [carrier], [route]"),
+    (
+        "[nodes]",
+        "table [nodes]: unknown; allowed: [node], [redis], [intake], [portability], [app], [carrier],",
+    ),
     (
         "[redis]\nurl = 'http://u:hush@h'",
         "table [redis]: key 'url': 'http://h' is not allowed; allowed: 'embedded',",
@@ -194,6 +220,17 @@ ERRORS = [
 @pytest.mark.parametrize(("text", "expected"), ERRORS)
 def test_an_error_names_the_table_the_key_and_what_is_allowed(text: str, expected: str) -> None:
     assert expected in error_of(CARRIER + text)
+
+
+def test_every_alphabet_of_the_reader_may_be_received() -> None:
+    allowed = error_of(CARRIER + "received_alphabet = ''").partition("allowed: ")[2]
+    assert {name.strip("'") for name in allowed.split(", ")} == inbound.ALPHABETS
+
+
+def test_part_sizes_that_the_configuration_takes_are_taken_by_the_segmenter() -> None:
+    keys = "gsm7_single_units = 153\nucs2_single_units = 70\nucs2_part_units = 70\n"
+    (carrier,) = config.parse(CARRIER + keys).carrier
+    assert build_carrier_rules(carrier).units_single == {"gsm7": 153, "ucs2": 70}
 
 
 @pytest.mark.parametrize("text", ["", "carrier = []", "carrier = 3", "carrier = [3]", "[node]\ndata = 'x'"])

@@ -2,8 +2,8 @@
 
 Mutants inside functions run in a fork of one pytest that has collected everything: the function's code is
 replaced, and the tests that pass through it are run until one fails. Mutants of what a module does when it
-is imported, and those that survived so, run in a fork that imports and collects afresh. Nothing is written to
-the tree. Exit status: 0 all noticed, 1 survivors, 2 wrong use.
+is imported, and those that survived so, run in a fork that imports and collects afresh. Nothing but Python's
+caches is written to the tree. Exit status: 0 all noticed, 1 survivors, 2 wrong use.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -166,6 +167,26 @@ def afresh(module: str, filename: str, mutant: Mutant, tests: list[str]) -> int:
     return SURVIVED if pytest.main([*PYTEST, *tests], plugins=[Quick()]) == 0 else NOTICED
 
 
+def preload(tests: list[str]) -> None:
+    """Import here what the tests need of others, so that no fork does it again."""
+    told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+
+    def collect() -> int:
+        pytest.main([*PYTEST, "--collect-only", *tests], plugins=[Quick()])
+        files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+        names = [name for name, file in files.items() if f"{os.sep}site-packages{os.sep}" in file]
+        told.write("\n".join(name for name in names if not name.startswith("todoke")))
+        told.flush()
+        return 0
+
+    wait(collect, 600)
+    told.seek(0)
+    for name in told.read().split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    told.close()
+
+
 # --- the collected tests ------------------------------------------------------------------------------------
 
 
@@ -276,6 +297,28 @@ def entered(filename: str) -> Iterator[set[tuple[str, int]]]:
 # --- one module ---------------------------------------------------------------------------------------------
 
 
+TESTED_BY = {
+    "constants": ("errors", "pdu"),
+    "cuts": ("segment",),
+    "describe_text": ("describe",),
+    "describe_tlvs": ("describe",),
+    "fields": ("pdu",),
+    "meanings": ("describe",),
+    "names": ("describe",),
+    "national_tables": ("national",),
+    "rows": ("describe",),
+    "structs": ("pdu",),
+}
+"""Modules whose tests have another name."""
+
+
+def own_tests(path: Path) -> list[str]:
+    """The files of a module's tests: test_NAME.py and what is named after it, test_NAME_more.py."""
+    folder = ROOT / "tests" / path.resolve().parent.relative_to(ROOT)
+    names = TESTED_BY.get(path.stem, (path.stem,))
+    return [str(file) for name in names for file in sorted(folder.glob(f"test_{name}*.py"))]
+
+
 class Run:
     """One module, its mutants, and what became of them."""
 
@@ -286,7 +329,7 @@ class Run:
             raise SystemExit(f"{self.name} cannot be imported: install the package first")
         self.path = path
         self.filename = spec.origin
-        self.tests = tests or [str(ROOT / "tests" / path.parent.name / f"test_{path.stem.lstrip('_')}.py")]
+        self.tests = tests or own_tests(path)
         found = mutants(Path(self.filename).read_text("utf-8"), texts=texts)
         self.mutants = [mutant for mutant in found if lines is None or mutant.line in lines]
         self.pipe = -1
@@ -296,6 +339,7 @@ class Run:
         os.write(self.pipe, f"{number} {what}\n".encode())
 
     def survivors(self) -> list[Mutant]:
+        preload(self.tests)
         started = time.monotonic()
         if wait(lambda: pytest.main([*PYTEST, *self.tests], plugins=[Quick()]), 600) != SURVIVED:
             raise SystemExit(f"{' '.join(self.tests)}: fail without any mutant")
@@ -345,13 +389,12 @@ def main() -> int:
     )
     parser.add_argument("modules", nargs="+", type=Path, metavar="FILE", help="codecs/framing.py ...")
     parser.add_argument(
-        "--tests", nargs="+", metavar="FILE", help="its tests (default: tests/codecs/test_NAME.py)"
+        "--tests", nargs="+", metavar="FILE", help="its tests (default: tests/codecs/test_NAME*.py)"
     )
     parser.add_argument("--lines", metavar="A-B", help="only mutants of these lines")
     parser.add_argument("--texts", action="store_true", help="mutate the words of error messages too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add each survivor as a line of JSON")
     options = parser.parse_args()
-    sys.dont_write_bytecode = True
     lines = None
     if options.lines:
         first, _, last = options.lines.partition("-")
@@ -359,9 +402,8 @@ def main() -> int:
     total = 0
     for path in options.modules:
         run = Run(path, options.tests or [], options.texts, lines)
-        missing = [test for test in run.tests if not Path(test.partition("::")[0]).exists()]
-        if missing:
-            print(f"{path}: no tests {' '.join(missing)}: give --tests")
+        if not run.tests:
+            print(f"{path}: no tests of its own: give --tests")
             total += 1
             continue
         started, cpu = time.monotonic(), cpu_seconds()

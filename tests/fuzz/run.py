@@ -24,9 +24,9 @@ from typing import NamedTuple
 EXAMPLES = """
 examples:
   python tests/fuzz/run.py framing --minutes 10
-  python tests/fuzz/run.py all --minutes 60 --work fuzz.tmp     an hour for all of them; corpus kept
+  python tests/fuzz/run.py all --minutes 60 --work /tmp/fuzz     an hour for all of them; corpus kept
   python tests/fuzz/run.py pdu receipt --minutes 5
-  python tests/fuzz/run.py pdu --repeat fuzz.tmp/findings/pdu-1a2b3c4d
+  python tests/fuzz/run.py pdu --repeat /tmp/fuzz/findings/pdu-1a2b3c4d
   python tests/fuzz/run.py pdu --hex 00000010000000150000000000000001
   python tests/fuzz/run.py --list
 """
@@ -160,10 +160,13 @@ def turn(name: str, seconds: int, work: Path) -> Done:
                 child.send_signal(signal.SIGINT)
                 child.wait()
                 raise
-        done = read_log(log.read_text("utf-8", "replace"))
+        text = log.read_text("utf-8", "replace")
+        done = read_log(text)
+        for finding in re.findall(r"^FINDING .*\n.*\n.*$", text, re.MULTILINE):
+            print(finding, flush=True)
         total = Done(total.executions + done.executions, max(total.features, done.features), done.inputs)
         if child.returncode and not done.executions:
-            raise SystemExit(f"{name}: the fuzzer did not start; see {log}\n{log.read_text()[-2000:]}")
+            raise SystemExit(f"{name}: the fuzzer did not start; see {log}\n{text[-2000:]}")
     return total
 
 

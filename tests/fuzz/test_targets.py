@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutate import own_tests
 from todoke_fuzz.known import KNOWN, Known
 from todoke_fuzz.mutations import mutants
 from todoke_fuzz.mutator import mutate_pdu
@@ -37,10 +38,16 @@ def test_what_once_broke_a_property_holds(known: Known):
     TARGETS[known.target].check(bytes.fromhex(known.octets))
 
 
-@given(inputs("session"))
+# The others have theirs beside the tests of what they check.
+NAMES = ["session", "captures", "streams"]
+INPUTS = {name: inputs(name) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(st.data())
 @settings(max_examples=150)
-def test_a_session_holds_whatever_its_peer_does(data: bytes):
-    TARGETS["session"].check(data)
+def test_its_properties_hold_for_any_octets(name: str, data: st.DataObject):
+    TARGETS[name].check(data.draw(INPUTS[name]))
 
 
 def test_every_target_has_seeds_and_says_what_it_holds():
@@ -128,6 +135,12 @@ def test_a_module_and_its_mutants():
     assert {mutant.function for mutant in found if mutant.line >= 11} == {("inside", 9)}
     assert {mutant.function for mutant in found if mutant.line <= 9} == {None}
     assert any(mutant.before == "'below '" for mutant in mutants(MODULE, texts=True))
+
+
+def test_every_module_of_the_codecs_has_tests_to_be_run_against_its_mutants():
+    modules = sorted((RUN.parents[2] / "codecs").glob("*.py"))
+    assert len(modules) > 20
+    assert [path.name for path in modules if not own_tests(path)] == []
 
 
 def test_a_mutant_is_one_change_to_the_module_and_leaves_the_next_alone():

@@ -82,7 +82,7 @@ def forgets_doubts(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_what_was_taken(patch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: Taker) -> None: ...
+    async def nothing(self: Taker, held: list[int]) -> None: ...
 
     patch.setattr(Taker, "_recover", nothing)
 

@@ -112,6 +112,13 @@ def node() -> Generator[Site, None, None]:
         yield site
 
 
+@pytest.fixture(scope="module")
+def new_site() -> Generator[Site, None, None]:
+    """An empty site of a module's own."""
+    with ExitStack() as stack:
+        yield Site(_directory(stack), stack)
+
+
 @pytest.fixture
 def site() -> Generator[Site, None, None]:
     """An empty site of one test's own."""

@@ -136,6 +136,16 @@ def test_a_star_in_a_dump_repeats_the_line() -> None:
     assert hex_input.blocks(text) == [bytes(48) + b"\1\2"]
 
 
+def test_a_star_for_more_than_any_dump_of_pdus_is_refused() -> None:
+    line = "00000000  " + " ".join(["00"] * 16) + "\n*\n"
+    most = hex_input.REPEATED_OCTETS_MAX
+    assert hex_input.blocks(line + f"{16 + most:08x}  01\n") == [bytes(16 + most) + b"\1"]
+    wrong = line + f"{17 + most:08x}  01\n"
+    for text in (wrong, line + f"{most // 2:08x}  01\n*\n{most + 20:08x}  01\n"):
+        with pytest.raises(hex_input.HexError, match=r"^\* for 1,048,57\d octets, the limit is 1,048,576"):
+            hex_input.blocks(text)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

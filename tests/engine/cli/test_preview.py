@@ -201,6 +201,6 @@ def test_the_transliteration_table_can_be_seen(capsys: pytest.CaptureFixture[str
 
 def test_octets_of_what_goes_into_message_payload(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     config = tmp_path / "todoke.toml"
-    config.write_text(f"{CARRIER}ucs2_part_units = 130\n")
+    config.write_text(f"{CARRIER}ucs2_single_units = 130\nucs2_part_units = 130\n")
     (shown,) = preview(capsys, "--text", "日" * 131, "--carrier", "mine", "--config", str(config))
     assert [(part["units"], part["octets"]) for part in shown["parts"]] == [(130, 266), (1, 8)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from todoke.codecs import constants as c
 from todoke_tests_kit import House, Valid, node_config, run
 
@@ -36,6 +37,70 @@ def test_an_open_breaker_sends_what_waits_to_the_next_carrier() -> None:
         assert set(sent) >= {"200", "201", "202", "203", "204"}
 
     run(story, TWO)
+
+
+def with_own_work(first_recovers: bool) -> tuple[list[int], list[int]]:
+    """What either carrier took when the first is ill for 2 s, or for good, and the second has a queue."""
+    taken: list[list[int]] = []
+
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        own = [msgspec.structs.replace(each, carrier="au") for each in texts(200, first=1000)]
+        urgent = [msgspec.structs.replace(each, lane="urgent") for each in texts(5, first=500)]
+        await house.accept(*own, *texts(100))
+        number = 0
+        for tick in range(400):
+            if tick == 15:
+                assert house.engine.open_carriers == {"docomo"}
+                await house.accept(*(msgspec.structs.replace(each, carrier="docomo") for each in urgent))
+            for name, bind, well in (
+                ("A", first, first_recovers and tick > 20),
+                ("B", second, True),
+            ):
+                ids: list[str | int] = [f"{name}{number + each}" for each in range(len(bind.waiting))]
+                number += len(ids)
+                bind.answer(*(ids if well else [c.ESME_RSYSERR] * len(ids)))
+            await house.later(0.1)
+        taken.extend([int(each.text) for each in bind.seen if not each.refused] for bind in (first, second))
+
+    run(story, node_config({"window": 10, "rate": 20}, {"name": "au", "window": 10, "rate": 20}))
+    first, second = taken
+    assert len({*first, *second}) == len(first) + len(second)
+    return first, second
+
+
+def test_what_waits_stays_while_the_next_carrier_has_work_of_its_own() -> None:
+    """A full queue elsewhere is no better place to wait, and what has moved there does not come back."""
+    first, second = with_own_work(first_recovers=True)
+    assert len([each for each in first if each < 100]) >= 75
+    urgent = [each for each in second if 500 <= each < 505]
+    assert len(urgent) == 5
+    assert second.index(urgent[-1]) < 100
+
+
+def test_new_messages_wait_where_they_belong_while_the_next_carrier_is_full() -> None:
+    async def story(house: House) -> None:
+        first, second = house.bind(), house.bind(carrier="au")
+        await house.accept(*texts(100))
+        for _ in range(15):
+            first.answer(*[c.ESME_RSYSERR] * len(first.waiting))
+            await house.later(0.1)
+        assert house.engine.open_carriers == {"docomo"}
+        mids = await house.accept(*texts(5, first=200))
+        assert {each.partition(".")[0] for each in mids} == {"au"}
+        await house.accept(*(msgspec.structs.replace(each, carrier="au") for each in texts(300, first=1000)))
+        mids = await house.accept(*texts(5, first=300))
+        assert {each.partition(".")[0] for each in mids} == {"docomo"}
+        mids = await house.accept(*(msgspec.structs.replace(each, lane="urgent") for each in texts(5, 400)))
+        assert {each.partition(".")[0] for each in mids} == {"au"}
+        assert second.seen
+
+    run(story, node_config({"window": 10, "rate": 20}, {"name": "au", "window": 10, "rate": 60}))
+
+
+def test_what_waits_goes_when_the_next_carrier_has_done_its_own() -> None:
+    _, second = with_own_work(first_recovers=False)
+    assert len(second) >= 290
 
 
 def test_nothing_is_lost_or_doubled_when_it_moves() -> None:
@@ -155,7 +220,9 @@ def test_a_bind_that_is_not_bound_by_its_smsc_is_bound_anew() -> None:
     run(story)
 
 
-RETRIED = node_config({"window": 10, "retry_failed": True}, {"name": "au", "window": 10, "retry_failed": True})
+RETRIED = node_config(
+    {"window": 10, "retry_failed": True}, {"name": "au", "window": 10, "retry_failed": True}
+)
 
 
 def test_a_failed_delivery_is_tried_elsewhere_and_told_once() -> None:

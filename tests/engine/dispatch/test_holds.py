@@ -67,6 +67,32 @@ def test_what_does_not_fit_or_comes_too_late_lets_the_copy_go(to: str, sender: s
     run(story, HELD)
 
 
+def test_one_receipt_that_came_twice_settles_one_part() -> None:
+    """Both parts would get its id, and the other part's receipt would never find them."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(message("a" * 200))
+        bind.time_out()
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        bind.receipt("A1")
+        await house.later(1)
+        bind.receipt("A2")
+        await house.later(60)
+        while bind.waiting:
+            bind.answer("A9", "A10")
+            await house.later(1)
+        bind.receipt("A9")
+        bind.receipt("A10")
+        await house.settle()
+        assert await house.states() == [(mids[0], "delivered")]
+        assert len(bind.seen) == 2
+
+    run(story, HELD)
+
+
 def test_an_old_orphan_is_no_receipt_of_a_new_message() -> None:
     async def story(house: House) -> None:
         bind = house.bind()

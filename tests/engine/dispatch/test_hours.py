@@ -149,3 +149,13 @@ def test_validity_never_reaches_past_what_it_stands_for(left_ms: int, window: Wi
     assert seconds >= 1
     assert seconds * 1000 <= left_ms
     assert window is None or now_ms + seconds * 1000 <= hours.span(window, now_ms)[1]
+
+
+def test_a_carrier_that_goes_on_trying_needs_a_window_that_is_long_enough() -> None:
+    evening = Window(from_="18:00", to="20:00", zone=TOKYO)
+    opens = ms("2027-01-15 18:00")
+    hour = 3_600_000
+    assert hours.next_moment(evening, ms("2027-01-15 12:00"), hour) == opens
+    assert hours.next_moment(evening, ms("2027-01-15 18:30"), hour) == ms("2027-01-15 18:30")
+    assert hours.next_moment(evening, ms("2027-01-15 19:01"), hour) == opens + 24 * hour
+    assert hours.next_moment(evening, ms("2027-01-15 12:00"), 3 * hour) == hours.NEVER_MS

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from todoke.engine.dispatch.pacing import UNLIMITED, Pacer
+from todoke.engine.dispatch.pacing import CATCH_UP_SPANS, SPAN_S, SPANS_PER_SECOND, UNLIMITED, Pacer
 
 
 def most_in_a_second(sent: list[tuple[float, int]], seconds: float = 1.0) -> int:
@@ -78,6 +78,46 @@ def test_a_sender_that_wakes_when_told_to_sends_nearly_the_contract(rate: int) -
         now = max(pacer.next_at(now), now + 1e-6)
     assert 0.93 * rate * 20 <= sent <= rate * 21
     assert wakes <= 20 * 60, "it is woken no more often than there are spans"
+
+
+@given(
+    rate=st.integers(1, 600).map(float),
+    steps=st.lists(st.floats(0.0, 0.08), min_size=60, max_size=120),
+    start=st.floats(0.0, 1e5),
+)
+def test_a_part_may_arrive_a_span_later_than_the_others(
+    rate: float, steps: list[float], start: float
+) -> None:
+    """Whatever arrives up to 20 ms late, no second at the carrier has more than the contract."""
+    wakes = [start]
+    for step in steps:
+        wakes.append(wakes[-1] + step)
+    assert most_in_a_second(send_all(Pacer(rate), wakes), 1.0 + SPAN_S - 1e-6) <= rate
+
+
+@pytest.mark.parametrize("rate", [50, 100, 300, 1_500])
+def test_a_sender_that_wakes_late_makes_up_for_it(rate: int) -> None:
+    """Timers that ring 10 to 70 ms late take nothing from the rate, and give nothing to a second."""
+    pacer = Pacer(rate)
+    sent: list[tuple[float, int]] = []
+    now, turn = 100.0, 0
+    while now < 120.0:
+        parts = pacer.available(now)
+        pacer.took(parts, now)
+        sent.append((now, parts))
+        turn += 1
+        now = max(pacer.next_at(now), now) + 0.01 * (1 + turn * 5 % 7)
+    assert sum(parts for _, parts in sent) >= 0.92 * rate * 20
+    assert most_in_a_second(sent) <= rate
+
+
+def test_what_was_missed_long_ago_is_not_made_up_for() -> None:
+    pacer = Pacer(500)
+    pacer.took(pacer.available(100.0), 100.0)
+    assert pacer.available(100.9) == (CATCH_UP_SPANS + 1) * 500 // SPANS_PER_SECOND
+    pacer.took(pacer.available(100.9), 100.9)
+    assert pacer.available(100.9001) == 0
+    assert pacer.available(100.921) == 500 // SPANS_PER_SECOND
 
 
 @given(rate=st.floats(0.05, 300.0), burst=st.integers(1, 40), now=st.floats(0.0, 1e6))

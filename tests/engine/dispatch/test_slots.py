@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from todoke.engine.config import Config
 from todoke.engine.dispatch.slots import share
+from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger.memory_store import MemoryStore
 from todoke.engine.ledger.port import Command, StoreUnavailable
 from todoke_tests_kit import WALL_S, FakeBind, House, Machine, node_config
@@ -315,18 +316,33 @@ def test_an_app_hears_at_one_process_what_another_sends() -> None:
     play(tale)
 
 
-def test_what_another_process_has_in_hand_is_not_cancelled_here() -> None:
+def test_what_another_process_has_in_hand_is_cancelled_there() -> None:
     async def tale(first: House, second: House) -> None:
         mine = first.bind(window=1)
         mids = await first.accept("a", "b", "c", "d")
         await second.open()
         await second.later(LEASE_S)
-        answer = await second.node.cancel("default", mids[3])
-        assert answer["cancelled"] is False
-        for number in range(4):
+        answers = [(await second.node.cancel("default", mid))["cancelled"] for mid in (mids[0], mids[3])]
+        assert answers == [False, True]
+        for number in range(3):
             mine.answer(f"A{number}")
             await first.later(0.1)
-        assert sent(mine) == ["a", "b", "c", "d"]
+        assert mine.waiting == []
+        assert sent(mine) == ["a", "b", "c"]
+        assert (mids[3], "cancelled") in await second.states()
+        await first.later(2 * LEASE_S)
+        assert not {"asks", "answers"} & first.stored().keys()
+
+
+def test_who_asks_a_process_that_is_gone_is_told_so() -> None:
+    async def tale(first: House, second: House) -> None:
+        first.bind(window=1)
+        mids = await first.accept("a", "b", "c", "d")
+        await second.open()
+        await second.later(LEASE_S)
+        first.store.unplugged = True  # type: ignore[attr-defined]
+        with pytest.raises(NodeUnavailable):
+            await second.node.cancel("default", mids[3])
 
     play(tale)
 

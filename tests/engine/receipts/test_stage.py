@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.lowlevel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
-from todoke.codecs import pdu
+from todoke.codecs import pdu, septets
 from todoke.engine.messages import Received
 from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
 
@@ -272,6 +274,29 @@ def test_a_message_from_a_handset_is_told_and_answered() -> None:
         assert bind.delivers == [(1, OK)]
 
     run(story)
+
+
+@pytest.mark.parametrize(
+    ("settings", "octets", "text"),
+    [
+        ({}, b"\x00\x41", "@A"),
+        ({"received_alphabet": "latin1"}, b"caf\xe9 @", "café @"),
+        ({"received_alphabet": "shift_jis"}, "はい".encode("cp932"), "はい"),
+        ({"received_packed": True}, septets.pack(b"hello"), "hello"),
+    ],
+)
+def test_data_coding_0_of_handsets_is_what_the_carrier_says(
+    settings: dict[str, Any], octets: bytes, text: str
+) -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        bind.deliver(pdu.encode(pdu.DeliverSm(source_addr=b"1", short_message=octets), 1))
+        await house.settle()
+        (event,) = await house.told()
+        assert isinstance(event, Received)
+        assert event.text == text
+
+    run(story, node_config(settings))
 
 
 def test_what_cannot_be_read_is_answered_and_counted_and_holds_up_nothing() -> None:

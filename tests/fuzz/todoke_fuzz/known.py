@@ -14,6 +14,11 @@ class Known(NamedTuple):
 
 
 KNOWN = [
+    Known(
+        "captures",
+        "3030303030303030202034310a2a0a666666666666666620203431",
+        "a dump whose * stands for four gibibytes",
+    ),
     Known("pdu", "0000001500000003000000000000002600001428" + "00", "query_sm whose repr shows an address"),
     Known(
         "pdu",

@@ -14,7 +14,7 @@ import msgspec
 from todoke.codecs import constants as c
 from todoke.codecs import fast, pdu, receipt
 from todoke.codecs.errors import FramingError, PduError, command_name
-from todoke.codecs.fields import LAYOUTS, TLVS
+from todoke.codecs.fields import LAYOUTS, TLVS, Kind
 from todoke.codecs.framing import split
 
 from .reading import Octets
@@ -159,6 +159,76 @@ def pdus(data: bytes) -> None:
     assert pdu.encode(second, sequence_number, command_status) == again
     if strict is not None and not response:
         assert again == frame
+
+
+INTEGERS = (0, 1, 2, 3, 4, 0x34, 0x50, 0xFF, 0x100, -1, 1 << 32)
+COMMANDS = sorted(LAYOUTS)
+
+
+def _strings(octets: Octets) -> bytes:
+    """Mostly without a NUL, and now and then at the limit of some field."""
+    how = octets.octet()
+    if how < 0x20:
+        return b"x" * (1, 5, 6, 8, 9, 12, 13, 15, 16, 17, 20, 21, 40, 41, 64, 65)[how & 15]
+    data = octets.take(how & 0x1F)
+    return data if how & 0x80 else data.replace(b"\0", b"0")
+
+
+def _filled(octets: Octets) -> pdu.Pdu:
+    """Any PDU with anything in its fields."""
+    command_id = octets.choice(COMMANDS)
+    fields: dict[str, Any] = {}
+    for field in LAYOUTS[command_id]:
+        if field.kind is Kind.INTEGER:
+            number = octets.octet()
+            fields[field.name] = INTEGERS[number % len(INTEGERS)] if number & 1 else number
+        elif field.kind is Kind.DESTINATIONS:
+            some = [
+                pdu.DestAddress(dl_name=_strings(octets))
+                if octets.octet() & 1
+                else pdu.DestAddress(_strings(octets), octets.octet(), octets.choice(INTEGERS))
+                for _ in range(octets.octet() % 4)
+            ]
+            fields[field.name] = some * (90 if octets.octet() == 0xFF else 1)
+        elif field.kind is Kind.UNSUCCESSFUL:
+            fields[field.name] = [
+                pdu.UnsuccessSme(_strings(octets), octets.octet(), octets.octet(), octets.choice(INTEGERS))
+                for _ in range(octets.octet() % 4)
+            ]
+        else:
+            fields[field.name] = _strings(octets)
+    tags = sorted(TLVS)
+    for _ in range(octets.octet() % 5):
+        tag = octets.choice(tags) if octets.octet() & 3 else octets.number(3)
+        fields.setdefault("tlvs", []).append((tag, octets.take(octets.octet() % 8)))
+    return pdu.PDUS[command_id](**fields)
+
+
+def encodings(data: bytes) -> None:
+    """A PDU of any values is written so that it is read again as it was, or refused by name; the compiled
+    writer and the one that goes field by field agree.
+    """
+    octets = Octets(data)
+    sequence_number, command_status = octets.number(4), octets.choice((0, 0, 8, 0x58, 1 << 32))
+    made = _filled(octets)
+    outcomes: list[Any] = []
+    for write in (pdu.encode, pdu._encode_field_by_field):
+        try:
+            outcomes.append(write(made, sequence_number, command_status))
+        except PduError as error:
+            assert error.pdu == command_name(made.command_id)
+            assert error.field in FIELD_NAMES | COUNT_NAMES | ADDRESS_NAMES
+            assert error.command_status in c.STATUS_NAMES
+            outcomes.append((error.field, error.limit, error.command_status))
+    assert outcomes[0] == outcomes[1]
+    frame = outcomes[0]
+    if not isinstance(frame, bytes):
+        return
+    read = pdu.decode(frame)
+    assert (read.sequence_number, read.command_status) == (sequence_number, command_status)
+    if not (made.command_id & c.RESPONSE_BIT and command_status and not made.tlvs):
+        made.sequence_number, made.command_status = sequence_number, command_status
+        assert read == made
 
 
 # --- the fast paths ---------------------------------------------------------------------------------------

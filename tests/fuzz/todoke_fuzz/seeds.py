@@ -297,6 +297,11 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
         + [b"\0\3" + banner for banner in (b"HTTP/1.1 400", b"\x16\x03\x01\x02\0", b"SSH-2.0", b"-ERR x")]
     ),
     "pdu": lambda: PDUS + RECEIPTS[:4] + INBOUND[:4],
+    "encode": lambda: [
+        b"\0\0\0\1\0" + bytes((number,)) + filler * 20
+        for number in range(len(pdu.PDUS))
+        for filler in (b"\0", b"\2\x45abcde\0", b"\x04\x0a")
+    ],
     "fast": lambda: RECEIPTS + [frame for frame in PDUS if frame[4:8] == b"\0\0\0\4"],
     "udh": lambda: [header + b"text" for header in HEADERS],
     "receipt": lambda: RECEIPTS,

@@ -25,6 +25,7 @@ class Target(NamedTuple):
 TARGETS: dict[str, Target] = {
     "framing": Target(pdu_targets.framing, SEEDS["framing"], 400),
     "pdu": Target(pdu_targets.pdus, SEEDS["pdu"], 1_000, structured=True),
+    "encode": Target(pdu_targets.encodings, SEEDS["encode"], 200),
     "fast": Target(pdu_targets.fast_paths, SEEDS["fast"], 600, structured=True),
     "udh": Target(message_targets.headers, SEEDS["udh"], 300),
     "receipt": Target(message_targets.receipts, SEEDS["receipt"], 1_500, structured=True),

@@ -96,7 +96,7 @@ def captures(data: bytes) -> None:
     except hex_input.HexError as error:
         assert str(error)
     else:
-        assert sum(map(len, blocks)) <= len(data) * 16
+        assert sum(map(len, blocks)) <= len(data) + hex_input.REPEATED_OCTETS_MAX
 
 
 # --- streams ----------------------------------------------------------------------------------------------
