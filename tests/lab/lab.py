@@ -28,7 +28,7 @@ START_S_MAX = 15.0
 WINDOW = 20
 MESSAGES = 300
 LEASE_S = 3.2
-HISTORY_S = 0.3
+HISTORY_S = 1.0
 IN_FLIGHT = {"response_delay_s": 0.04}
 """An SMSC at which a window stays full: 500 parts a second."""
 
@@ -306,8 +306,9 @@ class Lab:
         auditor.seen(read_log(log))
         verdict = auditor.verdict(doubt, rate_allowed=rate)
         assert verdict.ok, summary(verdict)
-        # A receipt of a first copy whose answer was lost has no message_id to find its message by.
-        assert orphans <= verdict.doubled, f"{orphans} receipts found no message, {verdict.doubled} doubled"
+        # A receipt of a first copy whose answer was lost has no message_id to find its message by; and one
+        # that is told again after a kill may come when its message is forgotten.
+        assert orphans <= doubt, f"{orphans} receipts found no message, {verdict.doubled} doubled"
         self._doubles_say_so()
         return verdict
 

@@ -44,10 +44,10 @@ class At:
         raise NotImplementedError
 
 
-def sending(lab: Lab, **carrier: float) -> Node:
+def sending(lab: Lab, smsc: dict[str, float], **carrier: float) -> Node:
     """A node in full flight."""
     lab.carrier |= carrier
-    lab.smsc(**DEAD_SESSIONS)
+    lab.smsc(**smsc)
     node = lab.node()
     lab.send(node)
     lab.in_flight(node, 20)
@@ -83,7 +83,7 @@ def test_fault_02_the_smsc_closes_in_full_flight(lab: Lab, mode: str) -> None:
 @pytest.mark.fault(4)
 def test_fault_04_a_half_open_connection(lab: Lab) -> None:
     """No octet passes and nobody is told: the timers find out, and the messages go over the next one."""
-    node = sending(lab, **TIMERS)
+    node = sending(lab, DEAD_SESSIONS, **TIMERS)
     lab.line.swallow()
     at = time.monotonic()
     until(lambda: lab.line.connections == 2, node.site.errors)
@@ -273,7 +273,7 @@ def test_fault_06_an_enquire_link_answered_with_an_error(lab: Lab) -> None:
 @pytest.mark.fault(27)
 def test_fault_27_the_smsc_stands_still(lab: Lab) -> None:
     """Shorter than the response timer: nothing is in doubt, nothing is sent twice."""
-    node = sending(lab, response_timeout_s=8)
+    node = sending(lab, {}, response_timeout_s=8)
     lab.freeze_smsc()
     time.sleep(1.5)
     lab.thaw_smsc()
@@ -284,7 +284,7 @@ def test_fault_27_the_smsc_stands_still(lab: Lab) -> None:
 @pytest.mark.fault(28)
 def test_fault_28_the_smsc_stops_reading(lab: Lab) -> None:
     """What is written stays with us; the timers close the connection, and another one goes on."""
-    node = sending(lab, **TIMERS)
+    node = sending(lab, DEAD_SESSIONS, **TIMERS)
     lab.line.stall("up")
     until(lambda: lab.line.connections == 2, node.site.errors)
     lab.line.cut()

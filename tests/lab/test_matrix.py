@@ -1,8 +1,9 @@
-"""The 60 faults of the matrix, and the tests that each has: whole processes here in the lab (`test_fault_NN_...`),
-one module on a virtual clock elsewhere, and the simulation's seeds, which play a fault by name (`sim:NAME`).
+"""The 60 faults of the matrix, and the tests that each has: whole processes here in the lab
+(`test_fault_NN_...`), one module on a virtual clock elsewhere, and the simulation's seeds, which play a fault
+by name (`sim:NAME`).
 
-Commits of the ledger, the store's faults, two nodes and the line to the SMSC each have a file of their own; all
-stand on `site.py` (processes, an app), `proxy.py` (what networks do) and `lab.py` (a store, nodes, the audit).
+Commits of the ledger, the store's faults, two nodes and the line to the SMSC each have a file of their own.
+All stand on `site.py` (processes, an app), `proxy.py` (networks) and `lab.py` (a store, nodes, the audit).
 `open` says what has no test; `excused` why it needs none.
 
      1 lab/test_line::test_fault_01_reset_in_the_middle_of_a_pdu sim:cut_reset
