@@ -46,7 +46,7 @@ class Feed:
         self._wanted: str | None = None
         self._acked: str | None = None
         self._in_doubt = ("", 0)
-        """The last acknowledgement sent to the store, and how many events it covers: its answer may be lost."""
+        """The last acknowledgement sent, whose answer may be lost, and how many events it covers."""
         self._counts: dict[str, int] = {}
         """Entries handed out and not acknowledged in whole -> how many events each has; in order, and
         complete from `_handed_from` to `_handed_to`.

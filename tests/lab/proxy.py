@@ -104,6 +104,11 @@ class Proxy:
 
         self._call(all_of_now)
 
+    def swallow_here(self) -> None:
+        """As `swallow`, said in the proxy's own thread: by `on_pdu`."""
+        for wire in self._wires:
+            wire.swallowed = True
+
     def partition(self) -> None:
         """As `swallow`, for connections to come as well, until `heal`."""
         self.partitioned = True

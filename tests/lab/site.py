@@ -1,5 +1,5 @@
-"""A site of whole processes: nodes, their stores and carriers, started as a user starts them, with an app that
-submits and one that listens. Shared by every test that kills, cuts off or lies to real processes."""
+"""A site of whole processes: nodes, their stores and carriers, started as a user starts them, with an app
+that submits and one that listens. Shared by every test that kills, cuts off or lies to real processes."""
 
 from __future__ import annotations
 
@@ -187,6 +187,11 @@ class Sender:
                 if self.ids.setdefault(one.ref, one.message_id) != one.message_id:
                     self.split.append(one.ref)
             self._waiting = [one for one in self._waiting if one["ref"] not in self.ids]
+
+    @property
+    def busy(self) -> bool:
+        """Something is still to be accepted."""
+        return self._thread.is_alive()
 
     def all_accepted(self) -> list[str]:
         """The ids of all its messages, once each has been accepted."""
