@@ -1,0 +1,90 @@
+"""Every table of the codecs, value by value, against tables.txt: a slip of the hand in one changes what goes over
+the wire, or what people are told. Other tests hold tables against other programs'; here any change of any value shows.
+After one that is meant:
+
+    python tests/codecs/test_tables.py > tests/codecs/tables.txt      and read the difference
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+
+EXPECTED = Path(__file__).with_name("tables.txt")
+MODULES = [
+    *(
+        "constants",
+        "describe",
+        "describe_text",
+        "describe_tlvs",
+        "fields",
+        "framing",
+        "gsm7",
+        "inbound",
+        "meanings",
+    ),
+    *(
+        "names",
+        "national",
+        "national_tables",
+        "receipt",
+        "reassembly",
+        "segment",
+        "septets",
+        "smpp_time",
+        "sniff",
+    ),
+    *("structs", "transliterate", "udh", "versions"),
+]
+
+
+def shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{shown(key)}: {shown(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, frozenset | set):
+        return "{" + ", ".join(sorted(map(shown, value))) + "}"
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return "(" + ", ".join(map(shown, value)) + ")"
+    if isinstance(value, type) or callable(value):
+        return getattr(value, "__name__", "function")
+    return ascii(value) if isinstance(value, str | bytes | int | float) else repr(value)
+
+
+def lines(module: ModuleType) -> Iterator[str]:
+    for name, value in vars(module).items():
+        if not name.isupper() or name.startswith("_") or isinstance(value, ModuleType):
+            continue
+        if isinstance(value, Mapping):
+            yield f"{name}:"
+            yield from (f"  {shown(key)}: {shown(one)}" for key, one in value.items())
+        else:
+            yield f"{name} = {shown(value)}"
+    for name, made in vars(module).items():
+        if isinstance(made, type) and issubclass(made, msgspec.Struct) and made.__module__ == module.__name__:
+            options = made.__struct_config__
+            fields = ", ".join(
+                f"{one.name}={'required' if one.required else shown(one.default)}"
+                if one.default is not msgspec.NODEFAULT or one.required
+                else f"{one.name}={shown(one.default_factory)}"
+                for one in msgspec.structs.fields(made)
+            )
+            yield f"{name}({fields}) frozen={options.frozen} gc={options.gc}"
+
+
+def table(name: str) -> str:
+    module = importlib.import_module(f"todoke.codecs.{name}")
+    return "\n".join([f"== {name}", *lines(module)]) + "\n"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_value_is_as_it_was_last_read(name: str) -> None:
+    assert f"\n{table(name)}\n" in f"\n{EXPECTED.read_text('utf-8')}\n"
+
+
+if __name__ == "__main__":
+    print("\n".join(map(table, MODULES)), end="")
