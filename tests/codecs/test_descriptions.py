@@ -150,6 +150,10 @@ FRAMES: dict[str, bytes] = {
     "UCS-2 of odd length": submit(b"\0a\0", data_coding=8),
     "UCS-2 that looks like UTF-8": deliver("日本語テキスト".encode(), data_coding=8),
     "UCS-2 with its octets exchanged": deliver("日本語テキスト".encode("utf-16-le"), data_coding=8),
+    "UTF-8 under the default alphabet": deliver("Grüße, ありがとう".encode()),
+    "UCS-2 with its octets exchanged behind a header of tables": deliver(
+        b"\3\x24\1\1" + "日本語テキスト".encode("utf-16-le"), data_coding=8, esm_class=0x40
+    ),
     "octets": submit(b"\1\xff", data_coding=4),
     "KS C 5601": submit("한".encode("cp949"), data_coding=0x0E),
     "a header and nothing else": submit(udh.concat8(7, 3, 2), esm_class=0x40),
@@ -203,7 +207,21 @@ FRAMES: dict[str, bytes] = {
     "a bind with two parameters, the second broken": raw(
         c.BIND_TRANSCEIVER, bind()[16:] + tlv(c.TAG_SOURCE_PORT, b"\0\7") + tlv(0x1400, b"\0", 2)
     ),
+    "a bind with a payload and a broken parameter": raw(
+        c.BIND_TRANSCEIVER, bind()[16:] + tlv(c.TAG_MESSAGE_PAYLOAD, b"hi") + tlv(0x1400, b"\0", 2)
+    ),
+    "values at their ends": submit(b"", tlv(c.TAG_NUMBER_OF_MESSAGES, b"\x63")),
+    "values beyond their ends": submit(b"", tlv(c.TAG_NUMBER_OF_MESSAGES, b"\x64")),
+    "three octets left over before what is no more of the PDU": raw(
+        c.SUBMIT_SM_RESP, b"7\0" + b"\2\4\0" + b"more", length=16 + 5
+    ),
     # receipts
+    "receipt with a count like a date": deliver(
+        b"id:7 sub:2611211000 dlvrd:1 submit date:2611211000", esm_class=4
+    ),
+    "receipt with more behind 1024 octets": data_sm(
+        (c.TAG_MESSAGE_PAYLOAD, b"id:7 sub:1 stat:DELIVRD " + b"x" * 1000 + b" dlvrd:1"), esm_class=4
+    ),
     "receipt": deliver(RECEIPT, esm_class=4),
     "receipt with parameters": deliver(
         RECEIPT,
