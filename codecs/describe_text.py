@@ -119,7 +119,7 @@ def receipt_rows(frame: bytes, start: int, data: bytes, shown: Shown) -> list[Ro
         return []
     level = shown.level + 1
 
-    def row(name: str, value: str, meaning: str = "") -> Row:
+    def row(name: str, value: str, meaning: str) -> Row:
         return Row(start, len(data), level, f"receipt {name}", ascii(value)[1:-1], meaning)
 
     rows = [row("id", found.message_id, "" if found.message_id else "none: cannot be matched")]
@@ -131,7 +131,7 @@ def receipt_rows(frame: bytes, start: int, data: bytes, shown: Shown) -> list[Ro
         rows.append(row("err", found.err, "the SMSC's own code: ask the carrier"))
     if found.done_date:
         rows.append(row("done date", found.done_date, meanings.receipt_date(found.done_date)))
-    head = _TEXT_KEY.split(data[: receipt.RECEIPT_TEXT_OCTETS_MAX].decode("latin-1"), maxsplit=1)[0]
+    head = _TEXT_KEY.split(data[: receipt.RECEIPT_TEXT_OCTETS_MAX].decode("latin-1"))[0]
     for key, value in _COUNTS.findall(head):
         words = " ".join(str(key).lower().replace("submitdate", "submit date").split())
         rows.append(row(words, value, meanings.receipt_date(value) if words == "submit date" else ""))

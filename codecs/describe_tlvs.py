@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from . import constants as c
-from . import meanings, names, receipt
+from . import meanings, receipt
 from .fields import TLVS
 from .rows import Row, Shown
 
@@ -85,7 +85,7 @@ class TlvReader:
         length = self._number(offset + 2)
         rule = TLVS.get(tag)
         # In a broken stream two octets of a text can stand where a tag should.
-        number = f"0x{tag:04X}" if rule or not self.shown.doubtful or self.shown.show_text else "masked"
+        number = f"0x{tag:04X}" if not self.shown.doubtful or self.shown.show_text else "masked"
         name = rule.name if rule else f"vendor tag {number}" if 0x1400 <= tag < 0x4000 else f"tag {number}"
         if self.shown.secret:
             name, rule = "optional parameter", None
@@ -115,7 +115,7 @@ class TlvReader:
         if tag == c.TAG_MESSAGE_PAYLOAD:
             return f"{len(value)} octets", ""
         if tag == c.TAG_NETWORK_ERROR_CODE:
-            error = receipt.build([(tag, value)], "", "", "", "", "", "").network_error
+            error = receipt.network_error(value)
             return self.shown.octets(value, private=False), meanings.network_error(*error) if error else ""
         if kind == "string":
             text = value.partition(b"\0")[0]
@@ -123,9 +123,7 @@ class TlvReader:
             if tag == c.TAG_BROADCAST_END_TIME:
                 note = meanings.time(text)[0]
             return self.shown.string(text, private=tag not in OPEN), note
-        meaning = ""
-        if tag in names.TLV_VALUES:
-            meaning = meanings.tlv_integer(tag, int.from_bytes(value, "big"))
+        meaning = meanings.tlv_integer(tag, int.from_bytes(value, "big"))
         return self.shown.octets(value, private=tag not in OPEN), meaning
 
     def _wrong(self, row: Row, problem: str, status: int | None) -> Row:

@@ -263,14 +263,14 @@ def build(
     value_of = dict(reversed(tlvs)).get  # so that of a repeated one the first counts
     tlv_id = _string(value_of(c.TAG_RECEIPTED_MESSAGE_ID))
     message_state = value_of(c.TAG_MESSAGE_STATE)
-    network_error = value_of(c.TAG_NETWORK_ERROR_CODE)
+    code = value_of(c.TAG_NETWORK_ERROR_CODE)
     differ = tlv_id and text_id and tlv_id != text_id and canonical_id(tlv_id) != canonical_id(text_id)
     return Receipt(
         tlv_id or text_id,
         stat,
         STATES.get(int.from_bytes(message_state, "big"), state) if message_state else state,
         err,
-        _network_error(network_error) if network_error else None,
+        network_error(code) if code else None,
         (text_id,) if differ else (),
         source_addr,
         destination_addr,
@@ -282,7 +282,7 @@ def _string(value: bytes | None) -> str:
     return value.partition(b"\0")[0].decode("latin-1").strip()[:VALUE_CHARACTERS_MAX] if value else ""
 
 
-def _network_error(value: bytes) -> tuple[int, int] | None:
+def network_error(value: bytes) -> tuple[int, int] | None:
     """(network type, code) of the 3 octets of section 5.3.2.31, or of the digits some SMSCs write instead."""
     digits = value.rstrip(b"\0")
     if digits.isdigit() and len(digits) <= 5:

@@ -49,7 +49,7 @@ def alphabet_of(data: bytes, claimed: str) -> str:
 
 def _utf16(data: bytes) -> str | None:
     """A byte order mark says it; otherwise one order of the octets must read as a known script."""
-    even, odd = data[0::2], data[1::2]
+    even, odd = data[::2], data[1::2]
     if len(even) != len(odd):
         return None
     if data[:2] == b"\xfe\xff" or _is_script(even, odd):
@@ -85,7 +85,7 @@ def _is_script(high: bytes, low: bytes) -> bool:
 
 def _text(high: bytes, low: bytes) -> str:
     units = bytearray(2 * len(high))
-    units[0::2], units[1::2] = high, low
+    units[::2], units[1::2] = high, low
     return units.decode("utf-16-be", "replace")
 
 
@@ -109,7 +109,7 @@ def _is_ascii(data: bytes) -> bool:
     """
     if len(data) % 2:
         return _plain_ascii(data) is not None
-    pairs = len(data) // 2 - data[0::2].count(_KANA)
+    pairs = len(data) // 2 - data[::2].count(_KANA)
     return pairs >= EAST_ASIAN_UNITS_MIN and _ascii_words(data) is not None
 
 

@@ -241,6 +241,7 @@ def test_seven_bits_to_spare():
         assert units(packed_part(1, full)) == (full if last == b"\0" else b"a" * 152)
         assert units(packed_part(1, full), b"b") == (full if last == b"\0" else b"a" * 152)
         assert units(packed_part(1, full), b"\n") == full
+        assert units(packed_part(1, full), b"\nab") == full
         assert units(packed_part(1, full), b"\x1be") == b"a" * 152
         assert units(packed_part(1, full), b"\r\nb") == b"a" * 152
         assert units(packed_part(1, b"a" * 144 + last)) == b"a" * 144
@@ -293,3 +294,47 @@ def test_any_octets_are_read(data: bytes, esm_class: int, data_coding: int):
         assert found.header + found.data == data
         assert {found.claimed, found.alphabet} <= ALPHABETS
         assert (found.text is None) == (found.alphabet == "binary")
+
+
+def test_each_data_coding_by_its_group():
+    named = dict(zip((1, 3, 5, 6, 7, 8, 10, 13, 14), (
+        "ascii", "latin1", "jis_x_0208", "iso8859_5", "iso8859_8", "ucs2", "iso2022_jp", "jis_x_0212",
+        "ks_c_5601",
+    ), strict=True))  # fmt: skip
+    for data_coding in range(256):
+        group, low = data_coding >> 4, data_coding & 0x0F
+        expected, message_class = "binary", None
+        if data_coding == 0:
+            expected = "shift_jis"
+        elif group == 0:
+            expected = named.get(low, "binary")
+        elif group in (1, 4, 5):
+            expected = ("gsm7", "binary", "ucs2", "binary")[low >> 2]
+        elif group in (12, 13):
+            expected = "gsm7"
+        elif group == 14:
+            expected = "ucs2"
+        elif group == 15:
+            expected = "binary" if low & 4 else "gsm7"
+        if group == 15 or (group < 8 and group % 2):
+            message_class = low & 3
+        assert alphabet_of(data_coding, "shift_jis") == expected, data_coding
+        assert read(deliver(b"", data_coding=data_coding)).message_class == message_class, data_coding
+
+
+def test_what_is_not_there_is_empty():
+    assert read(deliver(b"hi")) == Inbound("81", "32", "hi", b"hi")
+    assert read(deliver(b"hi")).header == b""
+
+
+def test_ports_and_parts_up_to_their_bits():
+    ports = [(c.TAG_DEST_PORT, b"\xff\xff"), (c.TAG_SOURCE_PORT, b"\xff\xfe")]
+    assert read(deliver(b"", tlvs=ports)).ports == udh.Ports(0xFFFF, 0xFFFE, 16)
+    series = [
+        (c.TAG_SAR_MSG_REF_NUM, b"\0\0"),
+        (c.TAG_SAR_TOTAL_SEGMENTS, b"\xff"),
+        (c.TAG_SAR_SEGMENT_SEQNUM, b"\xff"),
+    ]
+    assert read(deliver(b"", tlvs=series)).concat == udh.Concat(0, 255, 255)
+    # One that is not given at all is no number, not even below 0.
+    assert read(deliver(b"", tlvs=series[1:])).concat is None

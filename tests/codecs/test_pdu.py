@@ -736,3 +736,97 @@ def test_no_secret_in_a_repr(message: pdu.Pdu):
 def test_no_address_in_a_repr_of_a_structure():
     assert repr(pdu.DestAddress(b"819012345678")) == "DestAddress(...)"
     assert repr(pdu.UnsuccessSme(b"819012345678", 1, 1, 0x0B)) == "UnsuccessSme(error_status_code=0xb)"
+
+
+# --- field by field, at the limits --------------------------------------------------------------------------
+
+
+def test_structures_at_their_limits_come_back():
+    longest = pdu.SubmitMulti(
+        sequence_number=1,
+        dest_addresses=[pdu.DestAddress(b"1" * 20, 255, 255), pdu.DestAddress(dl_name=b"n" * 20)],
+        short_message=b"x" * 254,
+    )
+    assert pdu.decode(pdu.encode(longest, 1)) == longest
+    answer = pdu.SubmitMultiResp(
+        sequence_number=1, unsuccess_smes=[pdu.UnsuccessSme(b"1" * 20, 255, 255, 0xFFFFFFFF)]
+    )
+    assert pdu.decode(pdu.encode(answer, 1)) == answer
+
+
+def test_tags_and_values_have_16_bits():
+    tlvs = [(0, b""), (0xFFFF, b"x" * 0xFFFF)]
+    assert pdu.decode_tlvs(pdu.encode_tlvs(tlvs)) == tlvs
+    for wrong in ((-1, b""), (0x10000, b""), (0xFFFF, b"x" * 0x10000)):
+        with pytest.raises(PduError) as caught:
+            pdu.encode_tlvs([wrong])
+        assert (caught.value.pdu, caught.value.limit) == ("", "tag and length are 16 bits")
+    many = [(0x1400, b"")] * c.TLVS_MAX
+    assert pdu.decode_tlvs(pdu.encode_tlvs(many)) == many
+
+
+def test_parameters_alone_are_of_no_pdu():
+    with pytest.raises(PduError) as caught:
+        pdu.decode_tlvs(b"\0\0\0")
+    assert (caught.value.pdu, caught.value.sequence_number) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("message", "sequence_number", "field", "limit"),
+    [
+        (
+            pdu.VendorPdu(command_id=5, body=b""),
+            1,
+            "command_id",
+            "0x00010200 to 0x000102FF, or with the response bit",
+        ),
+        (pdu.Unbind(), -1, "sequence_number", "command_status and sequence_number are 32 bits unsigned"),
+        (
+            pdu.SubmitSm(tlvs=[(c.TAG_SAR_MSG_REF_NUM, b"\0\1")]),
+            1,
+            "sar_total_segments",
+            "sar_* parameters are three together",
+        ),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_words(
+    message: pdu.Pdu, sequence_number: int, field: str, limit: str
+):
+    with pytest.raises(PduError) as caught:
+        pdu.encode(message, sequence_number)
+    assert (caught.value.field, caught.value.limit) == (field, limit)
+
+
+def test_a_refusal_with_parameters_is_written_with_its_body():
+    refusal = pdu.DataSmResp(message_id=b"7", tlvs=[(c.TAG_DELIVERY_FAILURE_REASON, b"\1")])
+    assert pdu.encode(refusal, 1, 8)[16:] == b"7\0" + b"\x04\x25\0\1\1"
+
+
+@pytest.mark.parametrize("command_id", [c.QUERY_SM_RESP, c.SUBMIT_MULTI_RESP])
+def test_a_response_without_body_is_read_as_an_empty_one(command_id: int):
+    assert pdu.decode(whole(command_id, b"")) == pdu.PDUS[command_id](sequence_number=7)
+
+
+def test_the_body_of_a_request_counts_whatever_its_status():
+    with pytest.raises(PduError):
+        pdu.decode(whole(c.SUBMIT_SM, b"", command_status=1))
+
+
+def test_only_a_response_may_leave_out_its_last_nul():
+    with pytest.raises(PduError) as caught:
+        pdu.decode(whole(c.OUTBIND, b"smsc\0hush"))
+    assert caught.value.field == "password"
+    answer = pdu.decode(whole(c.SUBMIT_SM_RESP, b"7" * 64))
+    assert isinstance(answer, pdu.SubmitSmResp)
+    assert answer.message_id == b"7" * 64
+    with pytest.raises(PduError):
+        pdu.decode(whole(c.SUBMIT_SM_RESP, b"7" * 65))
+
+
+def test_leniently_all_behind_a_wrong_sm_length_is_the_text():
+    body = b"\0" * 16 + b"\x09hello"
+    with pytest.raises(PduError):
+        pdu.decode(whole(c.DELIVER_SM, body))
+    found = pdu.decode(whole(c.DELIVER_SM, body), lenient=True)
+    assert isinstance(found, pdu.DeliverSm)
+    assert (found.short_message, found.tlvs) == (b"hello", [])

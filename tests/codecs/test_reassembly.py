@@ -349,6 +349,7 @@ def test_too_many_known_parts():
     others = [part(1, 2, b"c", reference=2), part(2, 2, b"d", reference=2)]
     told(assembler, parts)
     assert told(assembler, parts) == []
+    assert len(assembler) == 0
     assert len(told(assembler, others)) == 1
     assert told(assembler, others) == []
     assert len(told(assembler, parts)) == 1  # forgotten, so told again
@@ -373,6 +374,31 @@ def test_no_text_and_no_address_in_a_repr():
     assert repr(state.series) == "[Series(total=2, numbers=[1])]"
 
 
+def test_nothing_is_kept_of_a_sender_whose_messages_are_told():
+    assembler = Assembler()
+    told(assembler, [part(1, 2), part(1, 2, reference=2), part(2, 2), part(2, 2, reference=2)])
+    assert (len(assembler), assembler.octets, assembler._of_sender) == (0, 0, {})
+
+
+def test_the_oldest_known_part_is_forgotten_first():
+    assembler = Assembler(Limits(repeat_s=10))
+    first, second = part(1, 1, b"a"), part(1, 1, b"b", reference=2)
+    assert len(told(assembler, [first], 0)) == len(told(assembler, [second], 5)) == 1
+    assert told(assembler, [second], 12) == []
+    assert len(told(assembler, [first], 12)) == 1
+
+
+def test_a_zero_before_a_pair_held_back_is_padding_when_joined():
+    octets = [b"a" * 152 + b"\0", b"\x1be"]
+    parts: list[Inbound] = []
+    for number, one in enumerate(octets, 1):
+        header = udh.concat8(1, 2, number)
+        packed = septets.pack(one, septets.fill_bits(len(header)))
+        parts.append(read(deliver(header + packed, esm_class=c.ESM_CLASS_UDHI), packed=True))
+    (whole,) = told(Assembler(), parts)
+    assert whole.text == "a" * 152 + "€"
+
+
 # --- rebuilt ----------------------------------------------------------------------------------------------
 
 
@@ -395,6 +421,15 @@ def test_a_rebuilt_assembler_goes_on():
     assert [whole.text for whole in two.add(part(1, 2, b"h", reference=5), 7)] == ["cf"]
     assert len(one) == 2  # a state is a copy
     assert one.expire(104) == []
+
+
+def test_a_rebuilt_assembler_knows_how_late_it_is():
+    one = Assembler(Limits(ttl_s=100))
+    one.add(part(1, 2, reference=1), 0)
+    one.add(part(1, 2, reference=2), 90)
+    two = Assembler(Limits(ttl_s=100), one.state())
+    two.add(part(1, 3, reference=3), 1)  # a clock that was set back
+    assert [series.touched for series in two.state().series] == [0, 90, 90]
 
 
 def test_a_state_does_not_change_with_its_assembler():

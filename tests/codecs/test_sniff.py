@@ -180,3 +180,28 @@ def test_any_octets(data: bytes, claimed: str):
         assert found == claimed
     if found in ("jis_x_0208", "jis_x_0212"):
         assert "\ufffd" not in decode_jis(data, found)
+
+
+def test_hangul_whose_second_octets_are_ascii():
+    assert alphabet_of("가각간갈감갑".encode("utf-16-be"), "gsm7") == "ucs2"
+
+
+def test_half_a_surrogate_pair_is_no_text():
+    kana = "ありがとうございます".encode("utf-16-be")
+    assert alphabet_of(kana + b"\xd8\x3d", "gsm7") == "gsm7"
+    assert alphabet_of(kana + b"\xd8\x3d\xde\x00", "gsm7") == "ucs2"
+
+
+def test_digits_at_every_second_place_are_no_kana():
+    assert alphabet_of(b"a0b0c0d0e0f0", "ucs2") == "ascii"
+    assert alphabet_of(b"0a0b0c0d0e0f", "ucs2") == "ucs2"
+
+
+def test_octets_of_eight_bits_are_no_jis():
+    assert alphabet_of("ﾃｽﾄｱ".encode("cp932"), "jis_x_0208") == "shift_jis"
+    assert alphabet_of(b"\x30\x21" + "ﾃｽ".encode("cp932"), "jis_x_0208") == "shift_jis"
+
+
+def test_two_characters_of_jis_x_0212():
+    assert "丂丄".encode("euc_jp") == b"\x8f\xb0\xa1\x8f\xb0\xa2"
+    assert decode_jis(b"\x30\x21\x30\x22", "jis_x_0212") == "丂丄"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import gc
 import importlib.machinery
 import importlib.util
@@ -236,6 +237,8 @@ class Loop(Quick):
         kills = [0] * len(items)
         gc.collect()
         functions = functions_of(self.run.filename)
+        kept = [one for one in gc.get_objects() if isinstance(one, functools._lru_cache_wrapper)]
+        caches = [one for one in kept if one.__module__ == self.run.name]
         gc.freeze()  # what is here now is not looked at again in each fork
         for number, mutant in enumerate(self.run.mutants):
             function = mutant.function
@@ -252,6 +255,8 @@ class Loop(Quick):
                     assign_again(mutant, sys.modules[self.run.name])
                 for one, code in new:
                     one.__code__ = code
+                for cache in caches:
+                    cache.cache_clear()  # what the unchanged function gave
                 for index in through:
                     if run_items(session, [items[index]]):
                         return FIRST_TEST + min(index, 200)
