@@ -126,16 +126,12 @@ class Carrier:
         self._rng = rng
         self.keys = CarrierKeys(config.name)
         self._store = store
-        turns = self.keys.prefix + b"turns"
         self.maker = BodyMaker(config)
         self.health = _health(config, clock.monotonic(), rng)
         self._receipt_table = parse_receipt_table(config.receipt_errors)
         self.outgoing = Outgoing(self.maker, Pacer(config.rate), clock, self._on_skip)
         self.outgoing.destinations = self.health.destinations
-        self._stages = [
-            DurableStage(store, f"{kind}-{config.name}", turns, epoch)
-            for kind in ("record", "rx", "due", "late")
-        ]
+        self._stages = _stages(store, self.keys, epoch)
         self.slots = Slots(
             self.keys,
             store.stage(f"slots-{config.name}"),
@@ -752,6 +748,14 @@ class Carrier:
     def made(self, block: blocks.Block, payloads: list[bytes | None]) -> None:
         """A block of this carrier was accepted in this process."""
         self.taker.made(block, payloads)
+
+
+def _stages(store: Store, keys: CarrierKeys, epoch: int) -> list[DurableStage]:
+    """The connections of the recorder, the receipts, the due stage and the late facts."""
+    turns = keys.prefix + b"turns"
+    return [
+        DurableStage(store, f"{kind}-{keys.name}", turns, epoch) for kind in ("record", "rx", "due", "late")
+    ]
 
 
 def _health(config: CarrierConfig, now: float, rng: random.Random) -> Health:

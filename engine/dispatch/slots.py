@@ -155,7 +155,13 @@ class Slots:
         return pause_s
 
     def _is_free(self, lease: bytes | None) -> bool:
-        return lease is None or self._peers.is_gone(lease.decode("utf-8", "replace"))
+        """Whether a slot that this process does not hold may be taken. (Its own name stands there after an
+        attempt whose outcome it never learnt.)
+        """
+        if lease is None:
+            return True
+        name = lease.decode("utf-8", "replace")
+        return name == self._peers.me or self._peers.is_gone(name)
 
     async def _notice_lost(self) -> None:
         names = await self._stage.read([("GET", self._keys.slot(number)) for number in self._claims])
