@@ -6,6 +6,7 @@ SMSC is the test. `run(story)` plays a story: an async function that is given a 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -41,16 +42,18 @@ class VirtualClock:
         return WALL_S + anyio.current_time()
 
 
+_lives = itertools.count(1)
+"""No two processes that ever lived have one name, whatever machine they are on."""
+
+
 class Machine:
     """What processes on one machine know of one another: the dead are known to be dead."""
 
     def __init__(self) -> None:
-        self.lives = 0
         self.dead: set[str] = set()
 
     def process(self) -> Life:
-        self.lives += 1
-        return Life(self, f"life-{self.lives}")
+        return Life(self, f"life-{next(_lives)}")
 
 
 class Life:
