@@ -107,6 +107,11 @@ FRAMES: dict[str, bytes] = {
     "submit_multi_resp": UNSUCCESSFUL,
     "submit_multi_resp with fewer than it says": cut(UNSUCCESSFUL, -4),
     "submit_multi_resp without its count": raw(c.SUBMIT_MULTI_RESP, b"7\0"),
+    "submit_multi_resp that ends within an address": cut(UNSUCCESSFUL, -6),
+    "submit_multi_resp that ends within a status": cut(UNSUCCESSFUL, -2),
+    "submit_multi that ends before its count": cut(MULTI, 16 + 4),
+    "query_sm_resp that ends behind its id": raw(c.QUERY_SM_RESP, b"7\0"),
+    "a vendor's, and more": raw(0x00010200, b"Abcd", length=16 + 2),
     "a vendor's": raw(0x00010200, b"Abc"),
     "a vendor's response": raw(0x80010200),
     "broadcast_sm": raw(0x00000111, b"Abc"),
@@ -186,6 +191,9 @@ FRAMES: dict[str, bytes] = {
     "an empty payload beside a text": submit(b"hi", tlv(c.TAG_MESSAGE_PAYLOAD, b"")),
     "a payload of one octet beside a text": submit(b"hi", tlv(c.TAG_MESSAGE_PAYLOAD, b"h")),
     "a payload alone": submit(b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello")),
+    "a payload and another parameter": submit(
+        b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello") + tlv(c.TAG_SOURCE_PORT, b"\0\7")
+    ),
     "a payload that overruns": submit(b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello", 6)),
     "a parameter that overruns": submit(b"hi", tlv(c.TAG_SOURCE_PORT, b"\0", 2)),
     "a vendor's parameter that overruns": submit(b"hi", tlv(0x1401, b"Ab", 3)),
@@ -259,7 +267,7 @@ def described(octets: bytes, show_text: bool) -> str:
     for number, row in enumerate(found.rows):
         if 40 <= number < len(found.rows) - 1:
             continue
-        line = f"{row.offset:>5} {row.octets:>3} {'  ' * row.level}{row.name} | {row.value} | {row.meaning}"
+        line = f"{row.offset:>5} {row.octets:>3} {row.level} {row.name} | {row.value} | {row.meaning}"
         if row.problem or row.answer or row.refused:
             line += f" | {row.problem} | {row.answer} | {'refused' if row.refused is True else row.refused}"
         lines.append(line)
