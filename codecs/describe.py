@@ -12,6 +12,7 @@ string is masked, and in a bind is never shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -26,7 +27,6 @@ from .rows import Description, Row, Shown
 
 __all__ = ["Description", "Row", "describe"]
 
-HEADER_FIELDS: Final = ("command_length", "command_id", "command_status", "sequence_number")
 RETRIABLE: Final = frozenset({c.SUBMIT_SM_RESP, c.SUBMIT_MULTI_RESP, c.DATA_SM_RESP, c.GENERIC_NACK})
 """Responses whose command_status decides what becomes of a message."""
 
@@ -60,6 +60,9 @@ def describe(
     return found
 
 
+_unpack_header = Struct(">4I").unpack_from
+
+
 class _Reader:
     """A cursor over one PDU that writes a row a field."""
 
@@ -68,9 +71,8 @@ class _Reader:
         self.shown = shown
         self.retry_class = retry_class
         self.rows: list[Row] = []
-        self.at = 0
+        self.at = c.HEADER_OCTETS
         self.end = len(frame)
-        self.command_id = self.command_status = self.sequence_number = 0
         self.values: dict[str, int] = {}
         self.readers = {
             Kind.INTEGER: self.integer,
@@ -100,11 +102,7 @@ class _Reader:
 
     def header(self) -> bool:
         """Whether there is a whole one."""
-        numbers = [
-            int.from_bytes(self.frame[at : at + 4], "big")
-            for at in range(0, min(len(self.frame), c.HEADER_OCTETS) - 3, 4)
-        ]
-        if len(numbers) < len(HEADER_FIELDS):
+        if len(self.frame) < c.HEADER_OCTETS:
             self.add(
                 0,
                 len(self.frame),
@@ -115,8 +113,8 @@ class _Reader:
                 refused=True,
             )
             return False
+        numbers = _unpack_header(self.frame)
         command_length, self.command_id, self.command_status, self.sequence_number = numbers
-        self.at = c.HEADER_OCTETS
         self.length_row(command_length)
         self.add(4, 4, "command_id", f"0x{self.command_id:08X}", command_name(self.command_id))
         self.status_row()
@@ -190,21 +188,24 @@ class _Reader:
 
     # --- mandatory fields -----------------------------------------------------------------------------------
 
-    def integer(self, field: Field, octets: int = 1) -> bool:
+    def integer(self, field: Field) -> bool:
+        octets = field.size
         if self.end - self.at < octets:
             self.missing(field)
             return False
         value = int.from_bytes(self.frame[self.at : self.at + octets], "big")
         self.values[field.name] = value
-        wrong = field.values is not None and value not in field.values
+        problem = ""
+        if field.values is not None and value not in field.values:
+            problem = f"must be {meanings.ranges(field.values)}"
         self.add(
             self.at,
             octets,
             field.name,
             self.shown.integer(value, 2 * octets),
             self.meaning(field.name, value) if self.shown.may_show(value) else "",
-            problem=f"must be {meanings.ranges(field.values)}" if wrong and field.values else "",
-            answer=self.answer(field.status) if wrong else "",
+            problem=problem,
+            answer=self.answer(field.status) if problem else "",
         )
         self.at += octets
         return True
@@ -299,7 +300,7 @@ class _Reader:
 
     def unsuccess_sme(self, field: Field) -> bool:
         code = Field("error_status_code", Kind.INTEGER, 4, field.status)
-        return self.address() and self.integer(code, 4)
+        return self.address() and self.integer(code)
 
     def address(self) -> bool:
         return (
@@ -350,10 +351,8 @@ class _Reader:
         self.add(self.at, self.end - self.at, field.name, "", "", *self.fault(problem, field.status))
 
     def blame_last(self, problem: str, status: int, *, refused: bool = True) -> None:
-        text, answer, gives_up = self.fault(problem, status)
-        self.rows[-1] = msgspec.structs.replace(
-            self.rows[-1], problem=text, answer=answer, refused=refused and gives_up
-        )
+        text, answer, _ = self.fault(problem, status)
+        self.rows[-1] = msgspec.structs.replace(self.rows[-1], problem=text, answer=answer, refused=refused)
 
     def fault(self, problem: str, status: int) -> tuple[str, str, bool]:
         """(problem, answer, refused) of a row; the body of a response with an error may be anything."""
@@ -376,5 +375,5 @@ def _address(value: bytes) -> str:
     digits = value.removeprefix(b"+")
     if not digits.isdigit():
         return f"{len(value)} octets, not all digits"
-    plus = "" if digits is value or digits == value else ", and a + that SMPP leaves out"
+    plus = "" if digits == value else ", and a + that SMPP leaves out"
     return f"{len(digits)} digits{plus}"

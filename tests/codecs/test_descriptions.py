@@ -107,6 +107,11 @@ FRAMES: dict[str, bytes] = {
     "submit_multi_resp": UNSUCCESSFUL,
     "submit_multi_resp with fewer than it says": cut(UNSUCCESSFUL, -4),
     "submit_multi_resp without its count": raw(c.SUBMIT_MULTI_RESP, b"7\0"),
+    "submit_multi_resp that ends within an address": cut(UNSUCCESSFUL, -6),
+    "submit_multi_resp that ends within a status": cut(UNSUCCESSFUL, -2),
+    "submit_multi that ends before its count": cut(MULTI, 16 + 4),
+    "query_sm_resp that ends behind its id": raw(c.QUERY_SM_RESP, b"7\0"),
+    "a vendor's, and more": raw(0x00010200, b"Abcd", length=16 + 2),
     "a vendor's": raw(0x00010200, b"Abc"),
     "a vendor's response": raw(0x80010200),
     "broadcast_sm": raw(0x00000111, b"Abc"),
@@ -127,6 +132,8 @@ FRAMES: dict[str, bytes] = {
     "short_message beyond the PDU": cut(submit(b"hello"), -1),
     "short_message of 254": submit(b"a" * 254),
     "short_message of 255": raw(c.SUBMIT_SM, submit(b"a" * 254)[16:-255] + b"\xff" + b"a" * 255),
+    "letters among the numbers of a broken PDU": cut(submit(b"hello", protocol_id=0x41, priority_flag=1), -1),
+    "a date with tenths": submit(validity_period=b"261122103000500+"),
     "a PDU that ends in a number": cut(submit(), 16 + 2),
     "a PDU that ends before a number": cut(submit(), 16 + 1),
     "a PDU that ends in an address": cut(submit(), 16 + 8),
@@ -186,8 +193,14 @@ FRAMES: dict[str, bytes] = {
     "an empty payload beside a text": submit(b"hi", tlv(c.TAG_MESSAGE_PAYLOAD, b"")),
     "a payload of one octet beside a text": submit(b"hi", tlv(c.TAG_MESSAGE_PAYLOAD, b"h")),
     "a payload alone": submit(b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello")),
+    "a payload and another parameter": submit(
+        b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello") + tlv(c.TAG_SOURCE_PORT, b"\0\7")
+    ),
     "a payload that overruns": submit(b"", tlv(c.TAG_MESSAGE_PAYLOAD, b"hello", 6)),
     "a parameter that overruns": submit(b"hi", tlv(c.TAG_SOURCE_PORT, b"\0", 2)),
+    "two parameters, the second overruns": submit(
+        b"hi", tlv(c.TAG_ITS_SESSION_INFO, b"\1\2") + tlv(c.TAG_SOURCE_PORT, b"\0", 2)
+    ),
     "a vendor's parameter that overruns": submit(b"hi", tlv(0x1401, b"Ab", 3)),
     "three octets left over": submit(b"hi", b"\2\4\0"),
     "four octets of a parameter": submit(b"hi", b"\2\4\0\0"),
@@ -256,10 +269,11 @@ def described(octets: bytes, show_text: bool) -> str:
     found = describe(octets, show_text, lambda status: f"class of {status}")
     number = "none" if found.command_id is None else f"{found.command_id:#010x}"
     lines = [f"{found.name} {number} {found.command_status} {found.sequence_number} {found.octets} octets"]
+    lines[0] += f"{', wrong' * (found.wrong is True)}{', refused' * (found.refused is True)}"
     for number, row in enumerate(found.rows):
         if 40 <= number < len(found.rows) - 1:
             continue
-        line = f"{row.offset:>5} {row.octets:>3} {'  ' * row.level}{row.name} | {row.value} | {row.meaning}"
+        line = f"{row.offset:>5} {row.octets:>3} {row.level} {row.name} | {row.value} | {row.meaning}"
         if row.problem or row.answer or row.refused:
             line += f" | {row.problem} | {row.answer} | {'refused' if row.refused is True else row.refused}"
         lines.append(line)

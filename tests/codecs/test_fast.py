@@ -334,3 +334,119 @@ def test_any_octets_are_not_covered_or_read_the_same(body: bytes):
     frame = (16 + len(body)).to_bytes(4, "big") + b"\0\0\0\5\0\0\0\0\0\0\0\1" + body
     same_receipt(frame)
     submit_of(frame)
+
+
+# --- the borders of what is covered -------------------------------------------------------------------------
+
+FIELDS: dict[str, bytes] = {
+    "service_type": b"",
+    "source": b"819012345678",
+    "destination": b"0032069000",
+    "id": b"12345",
+    "sub": b"001",
+    "dlvrd": b"001",
+    "submit": b"2611211000",
+    "done": b"2611211001",
+    "stat": b"DELIVRD",
+    "err": b"000",
+    "text": b"",
+}
+BORDERS = [
+    ("service_type", b"A", 0, 5),
+    ("source", b"1", 0, 20),
+    ("destination", b"1", 0, 20),
+    ("id", b"A", 1, 64),
+    ("sub", b"1", 1, 3),
+    ("dlvrd", b"1", 1, 3),
+    ("submit", b"1", 10, 14),
+    ("done", b"1", 10, 14),
+    ("stat", b"A", 1, 16),
+    ("err", b"a", 1, 32),
+    ("text", b"x", 0, 200),
+]
+
+
+def by_hand(tail: bytes = b"", esm_class: int = 4, **fields: bytes) -> bytes:
+    values = FIELDS | fields
+    text = (
+        b"id:%(id)b sub:%(sub)b dlvrd:%(dlvrd)b submit date:%(submit)b done date:%(done)b stat:%(stat)b"
+        b" err:%(err)b text:%(text)b" % {name.encode(): value for name, value in values.items()}
+    )
+    body = b"%b\0\1\1%b\0\1\1%b\0%c\0\0\0\0\0\0\0\0%c%b%b" % (
+        values["service_type"], values["source"], values["destination"], esm_class, len(text) & 0xFF, text,
+        tail,
+    )  # fmt: skip
+    return (16 + len(body)).to_bytes(4, "big") + b"\0\0\0\5\0\0\0\0\0\0\0\1" + body
+
+
+@pytest.mark.parametrize(("name", "octet", "least", "most"), BORDERS, ids=[row[0] for row in BORDERS])
+def test_what_is_covered_ends_where_the_expression_says(name: str, octet: bytes, least: int, most: int):
+    for length in {least, most}:
+        frame = by_hand(**{name: octet * length})
+        assert receipt_of(frame) == parse_deliver(frame) is not None, length
+        plain = delivered_id(frame)
+        assert (plain is not None) == (name != "stat"), length
+    beyond = {most + 1} | ({least - 1} if least else set())
+    for length in beyond - ({201} if name == "text" else set()):
+        frame = by_hand(**{name: octet * length})
+        assert receipt_of(frame) is None, length
+        assert delivered_id(frame) is None, length
+
+
+def test_a_longer_text_is_left_to_the_length_that_the_pdu_says():
+    frame = by_hand(id=b"1", text=b"x" * 201)
+    assert delivered_id(frame) is None
+    assert receipt_of(frame) is None  # sm_length is beyond 255
+
+
+@pytest.mark.parametrize("wrong", [b"12 45", b"12\x0045", b"12,45", b"12/45"])
+def test_an_id_of_other_characters_is_not_covered(wrong: bytes):
+    assert receipt_of(by_hand(id=wrong)) is None
+    assert delivered_id(by_hand(id=wrong)) is None
+
+
+@pytest.mark.parametrize("esm_class", [0, 4, 0x20, 0x24, 0x44, 5])
+def test_the_esm_classes_that_are_covered(esm_class: int):
+    frame = by_hand(esm_class=esm_class)
+    assert (receipt_of(frame) is not None) == (esm_class in (4, 0x20, 0x24))
+    assert (delivered_id(frame) is not None) == (esm_class == 4)
+
+
+def test_a_nul_in_the_text_ends_what_is_covered_at_once():
+    frame = by_hand(text=b"a\0b")
+    assert delivered_id(frame) is None
+    assert receipt_of(frame) == parse_deliver(frame) is not None
+
+
+def test_parameters_behind_the_text_are_covered():
+    tail = b"\0\x1e\0\x0612345\0\4\x23\0\3\3\1\2\4\x27\0\1\5"
+    frame = by_hand(tail)
+    assert delivered_id(frame) is None
+    found = receipt_of(frame)
+    assert found == parse_deliver(frame) is not None
+    assert (found.state, found.network_error) == ("undeliverable", (3, 0x0102))  # type: ignore[union-attr]
+
+
+def submit_by_hand(
+    source: bytes = b"1", destination: bytes = b"2", service_type: bytes = b"", time: bytes = b""
+):
+    body = b"%b\0\1\1%b\0\1\1%b\0\x43\7\1%b\0%b\0\5\0\x08\0\2hi\1\2\0\1x" % (
+        service_type, source, destination, time, time,
+    )  # fmt: skip
+    return (16 + len(body)).to_bytes(4, "big") + b"\0\0\0\4\0\0\0\0\0\0\0\1" + body
+
+
+@pytest.mark.parametrize(("name", "most"), [("source", 20), ("destination", 20), ("service_type", 5)])
+def test_submits_are_covered_up_to_their_limits(name: str, most: int):
+    for length in (0, most):
+        values = {"source": b"1", "destination": b"2", "service_type": b""} | {name: b"9" * length}
+        found = submit_of(submit_by_hand(**values))
+        expected = (values["source"], values["destination"], 0x43, 5, 8, b"hi", b"\1\2\0\1x")
+        assert found == expected
+    assert submit_of(submit_by_hand(**{name: b"9" * (most + 1)})) is None
+
+
+def test_times_of_submits_are_none_or_whole():
+    for length in range(20):
+        covered = submit_of(submit_by_hand(time=b"1" * length)) is not None
+        assert covered == (length in (0, 16)), length

@@ -38,6 +38,7 @@ MODULES = [
         "national_tables",
         "receipt",
         "reassembly",
+        "rows",
         "segment",
         "septets",
         "smpp_time",
@@ -110,7 +111,19 @@ def values() -> str:
     found += runs("port", partial(meanings.tlv_integer, constants.TAG_DEST_PORT), range(0x10000))
     found += runs("network of an error 7", lambda network: meanings.network_error(network, 7))
     for iei in range(0x28):
-        for value in (b"", b"\1", b"\x0d", b"\x0e", b"\xf0\2", b"\7\3\2", b"\0\7\3\2", b"\x0b\x84\x23\xf0"):
+        for value in (
+            b"",
+            b"\1",
+            b"\x0d",
+            b"\x0e",
+            b"\xf0\2",
+            b"\1\2",
+            b"\2\2",
+            b"\3\2",
+            b"\7\3\2",
+            b"\0\7\3\2",
+            b"\x0b\x84\x23\xf0",
+        ):
             found.append(f"  element {iei} {value.hex()}: {meanings.element(iei, value)}")
     found += [f"  ranges: {meanings.ranges(frozenset(row))}" for row in ([1], [1, 2, 5], [0, 3, 4, 5, 9])]
     return "\n".join(found) + "\n"
