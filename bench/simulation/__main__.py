@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", choices=list(SHAPES), default="hour", help="virtual length of a seed")
     parser.add_argument("--messages", type=int, help="messages in a seed instead of the size's own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="seeds at a time")
-    parser.add_argument("--trace", action="store_true", help="only the first seed: its trace to standard output")
+    parser.add_argument(
+        "--trace", action="store_true", help="only the first seed: its trace to standard output"
+    )
     parser.add_argument("--json", action="store_true", help="one outcome a line, nothing else")
     parser.add_argument("--coverage", action="store_true", help="print every word of the coverage count")
     options = parser.parse_args(arguments)

@@ -81,7 +81,9 @@ def _troubles(scenario: Scenario) -> list[tuple[float, float]]:
 
 def _backlogs(scenario: Scenario) -> list[tuple[float, float]]:
     """(moment, seconds until all that was sent up to then has left at the slowest carrier's rate)."""
-    rate = min(_pace(plan.engine.rate, plan.engine.window, plan.smsc.response_delay_s) for plan in scenario.carriers)
+    rate = min(
+        _pace(plan.engine.rate, plan.engine.window, plan.smsc.response_delay_s) for plan in scenario.carriers
+    )
     found: list[tuple[float, float]] = []
     free_at_s = 0.0
     for batch in scenario.batches:

@@ -37,7 +37,24 @@ class VirtualClock:
         return self._wall_start_s + trio.current_time() + self.skew_s
 
 
-def run_virtually(main: Callable[[], Awaitable[T]], seed: int) -> T:
+class Rounds(trio.abc.Instrument):
+    """Counts the rounds of the event loop; calls `too_many` in the first that is beyond `limit`.
+
+    What spins without end lets no virtual time pass, so that no deadline ends it.
+    """
+
+    def __init__(self, limit: int, too_many: Callable[[], None]) -> None:
+        self.done = 0
+        self._limit = limit
+        self._too_many = too_many
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.done += 1
+        if self.done == self._limit:
+            self._too_many()
+
+
+def run_virtually(main: Callable[[], Awaitable[T]], seed: int, *instruments: trio.abc.Instrument) -> T:
     """Run `main` on trio under a virtual clock that starts at 0, its scheduling drawn from `seed`.
 
     Only with PYTHONHASHSEED=0 is the order the same in every process (`ordered()` tells).
@@ -46,7 +63,7 @@ def run_virtually(main: Callable[[], Awaitable[T]], seed: int) -> T:
     internals: Any = importlib.import_module("trio._core._run")
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True
     internals._r = random.Random(f"{seed}:scheduler")
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
 
 
 def ordered() -> bool:

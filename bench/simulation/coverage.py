@@ -21,6 +21,7 @@ from ...engine.dispatch.outgoing import Outgoing
 from ...engine.dispatch.recorder import Recorder
 from ...engine.dispatch.slots import Slots
 from ...engine.dispatch.taker import Taker
+from ...engine.dispatch.turn import Turn
 from ...engine.feed import Feed
 from ...engine.ledger.accept import AcceptStage
 from ...engine.ledger.durable import DurableStage
@@ -52,7 +53,6 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Recorder, "_first_look"),
     (Recorder, "_inherited_doubt"),
     (Recorder, "_look_again"),
-    (Recorder, "_move"),
     (Recorder, "_take_late"),
     (Recorder, "adopt"),
     (Recorder, "lower_grants"),
@@ -62,6 +62,7 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Slots, "_take"),
     (Taker, "_drop"),
     (Taker, "_recover"),
+    (Turn, "go_elsewhere"),
 )
 
 

@@ -145,7 +145,7 @@ async def _number_full(world: World, fault: Fault, rng: random.Random) -> None:
 
 
 async def _absent(world: World, fault: Fault, rng: random.Random) -> None:
-    """A tenth of the handsets is switched off: what the SMSC takes for them is delivered when they are back."""
+    """A tenth of the handsets is switched off: what is taken for them is delivered when they are back."""
     line = world.lines[fault.target]
     line.absent_digit = b"%d" % rng.randrange(10)
     line.absent_until = anyio.current_time() + fault.duration_s
@@ -255,9 +255,7 @@ async def _store_clock_step(world: World, fault: Fault, rng: random.Random) -> N
     await _step(world, world.store_clock, "", fault, rng)
 
 
-async def _step(
-    world: World, clock: VirtualClock, name: str, fault: Fault, rng: random.Random
-) -> None:
+async def _step(world: World, clock: VirtualClock, name: str, fault: Fault, rng: random.Random) -> None:
     step_s = rng.choice((-7_200.0, -300.0, -30.0, -1.0, 1.0, 30.0, 300.0, 7_200.0))
     world.evidence.steps.append((anyio.current_time(), name))
     world.evidence.largest_step_s = max(world.evidence.largest_step_s, abs(step_s))

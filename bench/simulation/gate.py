@@ -67,9 +67,7 @@ class Killed(BaseException):
 class ProcessStore:
     """One process's `port.Store`."""
 
-    def __init__(
-        self, store: MemoryStore, name: str, trace: Trace, coverage: Coverage, path: Path
-    ) -> None:
+    def __init__(self, store: MemoryStore, name: str, trace: Trace, coverage: Coverage, path: Path) -> None:
         self._store = store
         self._name = name
         self._trace = trace

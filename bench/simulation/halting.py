@@ -60,7 +60,9 @@ class Halting:
             self.release()
 
     def release(self) -> None:
-        """Leave the scheduler as it was."""
+        """Leave the scheduler as it was, and let everything run."""
+        for process in list(self._aside):
+            self.resume(process)
         if self._reschedule is not None:
             self._internals.Runner.reschedule = self._reschedule
             self._reschedule = None

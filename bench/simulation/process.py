@@ -211,9 +211,7 @@ class Process:
         world = self.world
         self.lives += 1
         self._down_s = RESTART_PAUSE_S
-        store = self._store = ProcessStore(
-            world.store, self.name, world.trace, world.coverage, self.path
-        )
+        store = self._store = ProcessStore(world.store, self.name, world.trace, world.coverage, self.path)
         rng = random.Random(f"{world.scenario.seed}:{self.name}:{self.lives}")
         life = Life(self._dead, f"{self.machine} {self.name} {self.lives}")
         engine = Engine(world.config, store, self.clock, rng, self._connector_for, life)

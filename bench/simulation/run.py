@@ -14,12 +14,14 @@ import msgspec
 
 from .audit import audit
 from .ceiling import reach
-from .clock import ordered, run_virtually
+from .clock import Rounds, ordered, run_virtually
 from .coverage import Coverage
 from .scenario import PASSWORD, Scenario, Size, draw
 from .world import World
 
 LAST_LINES: Final = 40
+ROUNDS_MAX: Final = 4_000_000
+"""Of the event loop, in one seed; a seed of 2,000 messages takes some hundred thousand."""
 
 _private = re.compile(rf"m\d{{6}};|81[89]0\d{{8}}|\b{PASSWORD}\b").search
 
@@ -89,11 +91,12 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         worlds.append(world)
         await world.run()
 
+    rounds = Rounds(ROUNDS_MAX, lambda: worlds[0].end(f"no end after {ROUNDS_MAX} rounds of the event loop"))
     ended_badly = ""
     logs = _LogWatch()
     with coverage.watching(), logs:
         try:
-            run_virtually(main, scenario.seed)
+            run_virtually(main, scenario.seed, rounds)
         except Exception:  # the edge: whatever a seed does, it is a verdict
             ended_badly = traceback.format_exc()
     world = worlds[0]
@@ -122,7 +125,7 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         virtual_s=float(world.trace.last[-1].split()[0]),
         real_s=round(real_s, 3),
         cpu_s=round(time.process_time() - cpu_began, 3),
-        coverage=dict(sorted(coverage.counts.items())),
+        coverage={**dict(sorted(coverage.counts.items())), "rounds": rounds.done},
         last_lines=list(world.trace.last)[-LAST_LINES:] if broken else [],
     )
 

@@ -116,7 +116,7 @@ class Line:
         return near
 
     def _judge_binds(self) -> None:
-        """Promise 4: never more sessions than the account has. A process that cannot know is counted apart."""
+        """Promise 4: never more sessions than the account has. Who cannot know is counted apart."""
         held = Counter(wire.process.name for wire in self.wires if not wire.severed)
         if held.total() <= self.binds_max:
             return

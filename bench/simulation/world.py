@@ -97,23 +97,38 @@ class World:
                 self.tasks.start_soon(process.run)
             for app in self.apps.values():
                 self.tasks.start_soon(app.listen)
+            try:
+                await self._play()
+            finally:
+                # Who is halted would not hear of the end.
+                self.halting.release()
+            self.contents = self.store.contents()
+            self.tasks.cancel_scope.cancel()
+
+    async def _play(self) -> None:
+        with anyio.move_on_after(self.scenario.length_s + self.scenario.patience_s) as scope:
             async with anyio.create_task_group() as playing:
                 for app in self.apps.values():
                     playing.start_soon(app.run)
                 for fault in self.scenario.faults:
                     playing.start_soon(inject, self, fault)
-            await self._wait_until_quiet()
-            await self._wait_for_the_end_of_history()
-            await self._wait_for_acknowledgements()
-            for process in self.processes.values():
-                self.coverage.count("lives", process.lives)
-                await process.finish()
-            for line in self.lines.values():
-                for word, n in line.excused.items():
-                    self.coverage.count(f"excused {word}", n)
-            self.halting.release()
-            self.contents = self.store.contents()
-            self.tasks.cancel_scope.cancel()
+        if scope.cancelled_caught:
+            self.evidence.broke("apps have not submitted all, or a fault does not end")
+        await self._wait_until_quiet()
+        await self._wait_for_the_end_of_history()
+        await self._wait_for_acknowledgements()
+        for process in self.processes.values():
+            self.coverage.count("lives", process.lives)
+            await process.finish()
+        for line in self.lines.values():
+            for word, n in line.excused.items():
+                self.coverage.count(f"excused {word}", n)
+
+    def end(self, why: str) -> None:
+        """Stop everything at once: the run has failed."""
+        self.evidence.broke(why)
+        self.halting.release()
+        self.tasks.cancel_scope.cancel()
 
     async def _wait_until_quiet(self) -> None:
         """Every accepted message has its report, or the scenario's patience is at its end."""

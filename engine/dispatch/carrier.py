@@ -48,6 +48,7 @@ from .portability import LearnedPortability
 from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
 from .recorder import Elsewhere, Recorder
 from .retry import parse_classes
+from .slots import MARGIN_S as LEASE_MARGIN_S
 from .slots import Slots
 from .taker import Taker
 from .tracing import Tracing
@@ -66,6 +67,10 @@ GIVE_UP_LOOK_S: Final = 0.05
 LAST_ANSWERS_S: Final = 1.0
 """After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
 UNDECIDED_S: Final = 1.0
+LEASE_OVER_S: Final = 1.0
+"""After the end of a lease that was not renewed: binds stay open so long. A process that was stopped and goes
+on hears of the store first.
+"""
 MOVED_AHEAD_S: Final = 2.0
 """Work of an ill carrier that another one may have in hand beside its own, in seconds of its rate."""
 MOVE_LOOK_S: Final = 0.2
@@ -203,7 +208,8 @@ class Carrier:
         self._running: set[int] = set()
         """Slots whose binds are up, or on their way."""
         self._leaving: set[int] = set()
-        """Slots that are being given back."""
+        """Slots that are being given back, or whose binds are being closed."""
+        self._stopping = {number: anyio.Lock() for number in range(1, config.binds + 1)}
         self._bound: set[str] = set()
         self._join()
 
@@ -292,6 +298,7 @@ class Carrier:
             over = self._clock.monotonic() >= self.outgoing.lease_until
             self.outgoing.lease_until = self.slots.until
             if over:
+                self._run_binds()
                 self._pump()
         self._lease_bell.ring()
 
@@ -336,12 +343,46 @@ class Carrier:
 
     async def _stop_binds(self, number: int) -> None:
         """Close the binds of a slot and make new ones, for the time when it is ours again."""
-        if number in self._running:
-            async with anyio.create_task_group() as group:
-                for bind in self._by_slot[number]:
-                    group.start_soon(bind.close, 0.5)
-            self._make_binds(number)
-            self._running.discard(number)
+        async with self._stopping[number]:
+            if number in self._running:
+                async with anyio.create_task_group() as group:
+                    for bind in self._by_slot[number]:
+                        group.start_soon(bind.close, 0.5)
+                self._make_binds(number)
+                self._running.discard(number)
+
+    def _lease_lasts_s(self) -> float:
+        """Until the slots may be another's, by our own clock; 0: they may be, and binds are open."""
+        if not self._running or self._losing or self.slots.alone:
+            # Who is alone loses nothing to anybody while the store is away: its binds stay.
+            return self.config.lease_s
+        return max(0.0, self.slots.until + LEASE_MARGIN_S - self._clock.monotonic())
+
+    async def _keep_lease(self) -> None:
+        """A task: a process that others share the account with, and that does not reach the store, closes its
+        binds when its lease is over. Whoever takes its slots could not bind: the account has no room.
+        """
+        while True:
+            lasts_s = self._lease_lasts_s()
+            await anyio.sleep(lasts_s or LEASE_OVER_S)
+            if lasts_s or self._lease_lasts_s():
+                continue
+            numbers = self._running - self._leaving
+            if not numbers:
+                continue
+            log.warning(
+                "%s: the lease is over and the message store away: binds are closed", self.config.name
+            )
+            self._leaving |= numbers
+            try:
+                async with anyio.create_task_group() as group:
+                    for number in sorted(numbers):
+                        group.start_soon(self._stop_binds, number)
+            finally:
+                self._leaving -= numbers
+            if not self._losing and self._clock.monotonic() < self.outgoing.lease_until:
+                self._run_binds()
+            self._windows_changed()
 
     def _fenced(self) -> None:
         """A slot is another's: send nothing, decide nothing, until it is known what is still ours."""
@@ -672,6 +713,7 @@ class Carrier:
             group.start_soon(self._keep_pace)
             group.start_soon(self.slots.run)
             group.start_soon(self._look_after)
+            group.start_soon(self._keep_lease)
             group.start_soon(self._keep_health)
             group.start_soon(self._keep_moving)
             task_status.started()

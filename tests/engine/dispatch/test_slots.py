@@ -275,6 +275,37 @@ def test_a_process_that_lost_its_slot_decides_nothing() -> None:
     play(tale)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_process_cut_off_for_longer_than_its_lease_closes_its_binds(alone: bool) -> None:
+    """Whoever takes its slots could not bind otherwise. Alone on the account it has nobody to make room for."""
+
+    async def tale(first: House, second: House) -> None:
+        before = first.bind()
+        if not alone:
+            await second.open()
+            await first.later(LEASE_S)
+        first.store.unplugged = True  # type: ignore[attr-defined]
+        await first.later(LEASE_S / 2)
+        assert before.bound
+        await first.later(LEASE_S)
+        assert before.bound == alone
+        first.store.unplugged = False  # type: ignore[attr-defined]
+        if alone:
+            await first.later(5)
+            assert first.carrier().binds == [before]
+            return
+        assert held(second) == [1]
+        await second.drain()
+        await first.later(LEASE_S)
+        assert held(first) == [1]
+        assert await first.accept("a")
+        again = first.bind()
+        await first.later(2)
+        assert sent(again) == ["a"]
+
+    play(tale)
+
+
 def test_after_a_partition_without_a_rival_the_process_goes_on_as_if_nothing_had_been() -> None:
     async def tale(first: House, second: House) -> None:
         mine = first.bind(window=2)
