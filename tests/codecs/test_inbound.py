@@ -338,3 +338,9 @@ def test_ports_and_parts_up_to_their_bits():
     assert read(deliver(b"", tlvs=series)).concat == udh.Concat(0, 255, 255)
     # One that is not given at all is no number, not even below 0.
     assert read(deliver(b"", tlvs=series[1:])).concat is None
+
+
+def test_septets_that_were_packed_are_not_taken_for_utf_16():
+    text = "@H@e@l@l@o@!"
+    assert read(deliver(gsm7.encode(text) or b"")).sniffed
+    assert read(deliver(septets.pack(gsm7.encode(text) or b"")), packed=True).text == text

@@ -348,3 +348,22 @@ def test_any_data_is_segmented_or_refused(data: bytes):
         assert len(data) > 1340
         return
     assert b"".join(cut.parts) == data
+
+
+def test_sizes_at_their_limits_are_taken():
+    for units in (2, 32_767):
+        assert Rules(units_single={"gsm7": units}, units_part={"gsm7": units}).single("gsm7") == units
+    for units in (1, 32_768):
+        with pytest.raises(ValueError, match="must be 2 to 32767"):
+            Rules(units_single={"gsm7": units}, units_part={"gsm7": units})
+
+
+def test_latin_1_and_octets_have_their_own_data_coding():
+    assert segment("ÿ", Rules(alphabets=("latin1",))).data_coding == 3
+    assert segment_data(b"\xff").data_coding == 4
+
+
+def test_what_is_too_long_is_the_text():
+    with pytest.raises(TextError) as caught:
+        segment("日" * 671)
+    assert (caught.value.field, caught.value.code) == ("text", "too_long")
