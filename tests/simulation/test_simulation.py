@@ -39,7 +39,7 @@ def when_busy(scenario: Scenario, count: int) -> list[float]:
 
 
 def test_a_day_with_cuts_and_crashes_keeps_every_promise() -> None:
-    scenario = draw(7, "day", 100)
+    scenario = draw(7, "day", 150)
     first, second, third, fourth, fifth = when_busy(scenario, 5)
     outcome = play(
         with_faults(
@@ -54,7 +54,7 @@ def test_a_day_with_cuts_and_crashes_keeps_every_promise() -> None:
         )
     )
     assert outcome.broken == []
-    assert outcome.messages == 100
+    assert outcome.messages == 150
     assert outcome.virtual_s > 86_400
     assert outcome.coverage["fault kill"] == outcome.coverage["fault power_cut"] == 1
     assert outcome.coverage["lives"] >= 2 + 1 + 2
