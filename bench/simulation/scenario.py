@@ -17,7 +17,7 @@ from .clock import WALL_START_S
 from .faults import KINDS, Fault
 from .traffic import Batch, draw_traffic
 
-Size = Literal["hour", "day"]
+Size = Literal["minutes", "hour", "day"]
 SYSTEM_ID: Final = "todoke"
 PASSWORD: Final = "secret"
 APPS: Final = ("billing", "alerts")
@@ -96,6 +96,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 SHAPES: Final[dict[Size, Shape]] = {
+    "minutes": Shape(300.0, 100, (3, 6), (20.0, 60.0), (0.0, 20.0), 120.0, (30.0, 40.0), (10.0, 15.0, 30.0)),
     "hour": Shape(
         3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 900.0, (30.0, 120.0), (10.0, 15.0, 30.0)
     ),

@@ -12,6 +12,7 @@ import msgspec
 
 from .marks import data_of, text_of
 
+DAY_S: Final = 86_400.0
 LARGEST_BATCH: Final = 120
 SHARED_NUMBERS: Final = "8180"
 """Numbers that begin so get several messages."""
@@ -113,7 +114,8 @@ def _message(
         at_ms = at_ms // 1000 * 1000
     if rng.random() < 0.15:
         window_ms = _window(rng, body, max(at_ms, now_ms), length_s)
-    if rng.random() < 0.15 or (window_ms[1] and rng.random() < 0.9):
+    # What misses its window is put off by a day: only where that is no longer than the rest.
+    if rng.random() < 0.15 or (window_ms[1] and (rng.random() < 0.9 or length_s < DAY_S)):
         # Sometimes sooner than the pace allows; never before the window opens: that is refused.
         earliest_ms = max(at_ms, now_ms, window_ms[0])
         expires_ms = (earliest_ms + rng.choice((2_000, 10_000, 60_000, int(length_s * 200)))) // 1000 * 1000

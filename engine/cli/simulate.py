@@ -15,7 +15,7 @@ def simulate(
     *,
     seeds: int = 20,
     first: Annotated[int, Parameter(name="--from")] = 1,
-    size: Literal["hour", "day"] = "hour",
+    size: Literal["minutes", "hour", "day"] = "hour",
     messages: int | None = None,
     jobs: int | None = None,
     trace: bool = False,

@@ -1,4 +1,4 @@
-"""The engine on a virtual clock: a day passes, a seed repeats itself, and a broken engine is found out.
+"""The engine on a virtual clock: hours pass, a seed repeats itself, and a broken engine is found out.
 
 The scenarios here are small and fixed; many seeds are played by `python -m todoke.bench.simulation`.
 """
@@ -38,31 +38,32 @@ def when_busy(scenario: Scenario, count: int) -> list[float]:
     return sorted(batch.at_s + 0.3 for batch in batches)
 
 
-def test_a_day_with_cuts_and_crashes_keeps_every_promise() -> None:
-    scenario = draw(7, "day", 400)
+def test_an_hour_with_cuts_and_crashes_keeps_every_promise() -> None:
+    scenario = draw(7, "hour", 150)
     first, second, third, fourth, fifth = when_busy(scenario, 5)
     outcome = play(
         with_faults(
             scenario,
             (first, "cut_reset", "alpha", 0.0),
-            (first + 3_600, "cut_close", "beta", 0.0),
+            (first + 60, "cut_close", "beta", 0.0),
             (second, "kill", "", 2.0),
             (third, "cut_unbind", "alpha", 0.0),
-            (third + 1_000, "silence", "beta", 0.0),
+            (third + 60, "silence", "beta", 0.0),
             (fourth, "power_cut", "", 30.0),
             (fifth, "store_crash", "", 5.0),
         )
     )
     assert outcome.broken == []
-    assert outcome.messages == 400
-    assert outcome.virtual_s > 86_400
+    assert outcome.messages == 150
+    assert outcome.virtual_s > 3_600
     assert outcome.coverage["fault kill"] == outcome.coverage["fault power_cut"] == 1
-    assert outcome.coverage["lives"] == 3
+    assert outcome.coverage["lives"] >= 2 + 1 + 2
+    assert not [word for word in outcome.coverage if word.startswith("missing")]
 
 
 def test_the_same_seed_in_two_processes_leaves_the_same_trace() -> None:
     command = [sys.executable, "-m", "todoke.bench.simulation", "--seeds", "2", "--from", "3"]
-    command += ["--messages", "150", "--json", "--jobs", "1"]
+    command += ["--size", "minutes", "--messages", "40", "--json", "--jobs", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
 
     def traces() -> list[tuple[int, str, int, list[str]]]:
@@ -72,7 +73,7 @@ def test_the_same_seed_in_two_processes_leaves_the_same_trace() -> None:
 
     once = traces()
     assert [seed for seed, *_ in once] == [3, 4]
-    assert all(lines > 1_000 and not broken for _, _, lines, broken in once)
+    assert all(lines > 300 and not broken for _, _, lines, broken in once)
     assert once[0][1] != once[1][1]
     assert traces() == once
 
@@ -131,12 +132,12 @@ BROKEN: dict[Callable[[pytest.MonkeyPatch], None], str] = {
 @pytest.fixture(scope="module")
 def scenario() -> Scenario:
     """A small one that a sound engine passes."""
-    scenario = msgspec.structs.replace(draw(5, "hour", 300), patience_s=3_000.0)
+    scenario = msgspec.structs.replace(draw(5, "minutes", 120), patience_s=600.0)
     first, second, third = when_busy(scenario, 3)
     scenario = with_faults(
         scenario,
         (first, "kill", "", 1.0),
-        (second, "store_away", "", 20.0),
+        (second, "store_away", "", 5.0),
         (third - 0.2, "lost_responses", "alpha", 60.0),
         (third - 0.2, "lost_responses", "beta", 60.0),
     )
@@ -168,12 +169,12 @@ def test_a_seed_that_fails_says_how_to_repeat_it(
 ) -> None:
     forgets_acknowledgements(monkeypatch)
     monkeypatch.setenv("PYTHONHASHSEED", "0")
-    code = main(["--seeds", "1", "--from", "9", "--messages", "100", "--jobs", "1"])
+    code = main(["--seeds", "1", "--from", "9", "--size", "minutes", "--messages", "30", "--jobs", "1"])
     told = capsys.readouterr().out
     assert code == 1
     assert "seed 9:" in told
     assert "not acknowledged" in told
-    assert "--seeds 1 --from 9 --size hour" in told
+    assert "--seeds 1 --from 9 --size minutes" in told
 
 
 @pytest.mark.parametrize("characters", [8, 20, 160, 700])
