@@ -22,7 +22,9 @@ COUNTED_AT_ONCE_MAX: Final = 200
 """Entries read at once to count what an acknowledgement covers that was handed out by an earlier process."""
 ACK_PAUSE_S: Final = 0.2
 SHARED_WAIT_S: Final = 15.0
-"""While other processes write events too, the store is asked to say when there are some; so long at a time."""
+"""While other processes write events too, the store is asked to say when there are some; so long at a
+time.
+"""
 SHARED_LOOK_S: Final = 0.2
 """Where it cannot be asked, it is looked for them so often."""
 

@@ -179,7 +179,8 @@ class Taker:
             try:
                 if not self._recovered:
                     self._recovered = True
-                    # A slot that is being given up may be another's before we are done: it is left to that one.
+                    # A slot that is being given up may be another's before we are done: it is left to that
+                    # one.
                     held = [number for number in self._slots.held if number not in self._slots.giving_up]
                     with self._reading_for(held):
                         await self._recover(held)
@@ -265,8 +266,8 @@ class Taker:
         self._more_pending = more and not self._more_pending
 
     async def _recover(self, held: list[int]) -> None:
-        """Read the pending lists of these slots of ours: what was taken and not finished, by us (a lost reply) or
-        before us. Slots that are configured no more belong to the first.
+        """Read the pending lists of these slots of ours: what was taken and not finished, by us (a lost
+        reply) or before us. Slots that are configured no more belong to the first.
         """
         lanes = list(self._keys.lanes.values())
         lives = self._lives

@@ -391,7 +391,9 @@ def _transaction(db: Database, commands: Sequence[Command], *, dirty: bool = Fal
 def _run_all(
     db: Database, commands: Sequence[Command]
 ) -> tuple[list[Any], StoreRefused | None, list[Prepared]]:
-    """The replies, the first refusal, and the commands; a refused one does not keep the others from running."""
+    """The replies, the first refusal, and the commands; a refused one does not keep the others from
+    running.
+    """
     done: list[Prepared] = []
     first: StoreRefused | None = None
     for command in commands:

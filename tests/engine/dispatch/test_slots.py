@@ -277,7 +277,9 @@ def test_a_process_that_lost_its_slot_decides_nothing() -> None:
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_process_cut_off_for_longer_than_its_lease_closes_its_binds(alone: bool) -> None:
-    """Whoever takes its slots could not bind otherwise. Alone on the account it has nobody to make room for."""
+    """Whoever takes its slots could not bind otherwise. Alone on the account it has nobody to make room
+    for.
+    """
 
     async def tale(first: House, second: House) -> None:
         before = first.bind()
