@@ -395,14 +395,16 @@ def _run_all(
     running.
     """
     done: list[Prepared] = []
+    replies: list[Any] = []
     first: StoreRefused | None = None
     for command in commands:
         try:
             done.append(prepared(command))
+            function, arguments = done[-1]
+            replies.append(function(db, arguments))
         except StoreRefused as refusal:
             first = first or refusal
-    replies, failed = _run(db, done)
-    return replies, first or failed, done
+    return replies, first, done
 
 
 def _run(db: Database, done: list[Prepared]) -> tuple[list[Any], StoreRefused | None]:
