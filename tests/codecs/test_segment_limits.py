@@ -8,7 +8,7 @@ import pytest
 from todoke.codecs import constants as c
 from todoke.codecs import pdu, septets, udh
 from todoke.codecs.errors import TextError
-from todoke.codecs.segment import Rules, fields, segment
+from todoke.codecs.segment import Rules, fields, segment, segment_data
 from todoke.codecs.transliterate import TABLE
 
 PORTS = udh.Ports(9200, 2948, 16)
@@ -25,6 +25,12 @@ def test_three_parts_without_any_escape(concat: Any, each: int):
     assert cut.texts == [text[:each], text[each : 2 * each], text[2 * each :]]
     assert cut.units == [each, each, 400 - 2 * each]
     assert (cut.units_left, cut.segments) == (3 * each - 400, 3)
+
+
+def test_latin_1_and_octets_where_the_smsc_cuts():
+    rules = Rules(concat="payload", alphabets=("latin1",))
+    for cut in (segment("ç" * 141, rules), segment_data(b"x" * 141, rules)):
+        assert (cut.units, cut.segments, cut.units_left) == ([141], 2, 127)
 
 
 def test_parts_of_a_carriers_own_where_its_single_part_is_the_standards():
@@ -84,12 +90,12 @@ def test_parts_as_large_as_a_message_of_one_are_counted_as_such():
     assert segment(text + "a", rules).locking == 1
 
 
-@pytest.mark.parametrize("languages", [(2, 3), (3, 2)])
+@pytest.mark.parametrize("languages", [(1, 3), (3, 1)])
 @pytest.mark.parametrize("limits", [{"parts_max": 1}, {"concat": "sar"}, {"concat": "payload"}])
 def test_tables_that_take_too_much_do_not_hide_others(languages: tuple[int, ...], limits: dict[str, Any]):
-    """Spanish has it behind an escape, Portuguese as one septet."""
-    cut = segment("á" * 100, Rules(languages=languages, alphabets=("gsm7",), **limits))
-    assert (cut.locking, cut.single, cut.units) == (3, 0, [100])
+    """The Turkish one, tried first, spares one escape of two and takes 180 septets."""
+    cut = segment("€|" * 60, Rules(languages=languages, alphabets=("gsm7",), **limits))
+    assert (cut.locking, cut.single, cut.units) == (3, 0, [120])
 
 
 def test_a_transliteration_that_does_not_help_does_not_hide_the_next():
