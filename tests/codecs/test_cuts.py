@@ -23,6 +23,7 @@ def utf16_parts(text: str, limit: int) -> list[str]:
         ("aaa\r\nb", ["aaa", "\r\nb"]),
         ("aaa\rb\n", ["aaa\r", "b\n"]),
         ("aaab\r\n", ["aaab", "\r\n"]),
+        ("aaab\ncc\r", ["aaab", "\ncc\r"]),
         ("aaa\n\rb", ["aaa\n", "\rb"]),
         ("aaaaaaa\r", ["aaaa", "aaa\r"]),
         ("aa\r\nb", ["aa\r\n", "b"]),
@@ -102,6 +103,8 @@ def test_septets_of_tables(text: str, parts: list[str]):
         ("e\u0301\u0301\u0301\u0301", ["e\u0301\u0301\u0301", "\u0301"]),
         ("日e\u0301\u0301\u0301日", ["日", "e\u0301\u0301\u0301", "日"]),
         ("日e\u0301\u0301\u0301\u0301日", ["日e\u0301\u0301", "\u0301\u0301日"]),
+        ("e" + "\u0301" * 6, ["e\u0301\u0301\u0301", "\u0301\u0301\u0301"]),
+        ("日日日e" + "\u0301" * 6, ["日日日e", "\u0301\u0301\u0301\u0301", "\u0301\u0301"]),
         ("日日👍🏽\u0301", ["日日👍", "🏽\u0301"]),
     ],
 )
@@ -117,5 +120,7 @@ def test_where_a_part_ends():
     assert [cuts.boundary(text, 0, cut, 3, units) for cut in range(1, 6)] == [1, 2, 2, 2, 5]
     # A cluster at the very beginning is torn: nothing would go before it.
     assert cuts.boundary(text, 2, 4, 3, units) == 4
+    # Nor is looked before the beginning, where the end of the text would be.
+    assert cuts.boundary("e" + "\u0301" * 6, 0, 3, 3, units) == 3
     # Of three units where two fit.
     assert cuts.boundary(text, 0, 4, 2, units) == 4
