@@ -408,9 +408,10 @@ def _room(alphabet: str, units: int, octets: int) -> int:
 
 
 def _room_single(alphabet: str, rules: Rules, header: bytes) -> int:
+    """Beside a header; without one it is all of `rules.single`."""
     units = rules.single(alphabet)
     # One octet more for the length of the header.
-    return max(_room(alphabet, units, 1 + len(header)), 0) if header else units
+    return max(_room(alphabet, units, 1 + len(header)), 0)
 
 
 def _room_part(alphabet: str, rules: Rules, header: bytes) -> int:

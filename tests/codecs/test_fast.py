@@ -82,6 +82,26 @@ def test_defaults_of_the_template():
     assert body == pdu.encode(message, 1)[16:]
 
 
+def test_what_is_not_given_is_empty():
+    plain = pdu.SubmitSm(destination_addr=b"2", dest_addr_ton=1, dest_addr_npi=1, registered_delivery=1)
+    complete = pdu.encode(plain, 7)
+    template = SubmitTemplate()
+    for _ in range(2):
+        assert template.pdu(7, b"2", 0, b"") == complete
+        assert template.body(b"2", 0, b"") == complete[16:]
+
+
+@pytest.mark.parametrize("changes", [{"short_message": b"x" * 254}, {"destination_addr": b"1" * 20}])
+def test_a_part_at_the_limits_is_written(changes: dict[str, Any]):
+    arguments: dict[str, Any] = {"destination_addr": b"1", "data_coding": 0, "short_message": b""} | changes
+    arguments["data_coding"] = 8  # not yet used by this template: the longer way once
+    template = SubmitTemplate(**TEMPLATE_FIELDS)
+    complete = pdu.encode(pdu.SubmitSm(**TEMPLATE_FIELDS, **arguments), 7)
+    for _ in range(2):
+        assert template.pdu(7, **arguments) == complete
+        assert template.body(**arguments) == complete[16:]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -273,6 +293,19 @@ def test_an_sm_length_that_ends_within_the_fields_makes_tlvs_of_the_rest():
     receipt = parse_deliver(whole)
     assert receipt is not None
     assert receipt.message_id == "12"
+    assert receipt_of(whole) is None
+
+
+def test_an_sm_length_that_ends_within_the_error_makes_tlvs_of_the_rest():
+    frame = deliver(USUAL % (b"12345", b"DELIVRD", b"000", b""))
+    at, end = frame.index(b"id:"), frame.index(b"00 text:")
+    # Behind "err:0" the octets "00 t" are the header of an optional parameter of 0x2074 octets.
+    rest = frame[at : end + 4] + frame[end + 4 :].ljust(0x2074, b"\0")
+    body = frame[16 : at - 1] + bytes((end - at,)) + rest
+    whole = (16 + len(body)).to_bytes(4, "big") + frame[4:16] + body
+    receipt = parse_deliver(whole)
+    assert receipt is not None
+    assert receipt.err == "0"
     assert receipt_of(whole) is None
 
 

@@ -259,3 +259,28 @@ def test_only_locking_tables_with_a_character_that_is_asked_for():
     pairs = national.pairs_of(ALL) & national.pairs_locking("€")
     assert {one for one, _, _ in national.candidates("a€", pairs)} <= {1, 3}
     assert national.pairs_locking("日") == 0
+
+
+def test_a_locking_table_with_nothing_of_what_gsm7_escapes_is_left_out():
+    """The Turkish one has neither of the two, and so takes as many septets as the default alphabet."""
+    found = national.candidates("Á[", national.pairs_of((1, 3)))
+    assert [(locking, single) for locking, single, _ in found] == [(3, 0), (0, 3)]
+
+
+def test_nothing_is_tried_behind_a_locking_table_that_has_all():
+    assert national.candidates("ááá", national.pairs_of((1, 2, 3))) == [(3, 0, national.encode("ááá", 3, 0))]
+
+
+def test_the_whole_extension_table_goes_without_a_single_shift_table():
+    text = "".join(gsm7.EXTENSION)
+    found = national.candidates(text, national.pairs_of((6,)))
+    assert [(locking, single) for locking, single, _ in found] == [(6, 0), (0, 0)]
+
+
+def test_a_character_that_no_table_has_ends_the_search():
+    assert national.candidates("a日aa", national.pairs_of(ALL)) == []
+
+
+def test_pairs_by_any_of_several_characters():
+    assert national.pairs_locking("€|") == national.pairs_locking("€") | national.pairs_locking("|")
+    assert national.pairs_locking("|") != 0
