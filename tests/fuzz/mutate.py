@@ -304,7 +304,7 @@ def entered(filename: str) -> Iterator[set[tuple[str, int]]]:
 
 TESTED_BY = {
     "constants": ("errors", "pdu"),
-    "cuts": ("segment",),
+    "cuts": ("cuts", "segment"),
     "describe_text": ("describe",),
     "describe_tlvs": ("describe",),
     "fields": ("pdu",),
