@@ -6,7 +6,7 @@ journal says so. No question waits for ever: who asked gives up after a time, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -63,13 +63,14 @@ class Asks:
             await self._stage.commit([("HDEL", asks, field)])
         return None
 
-    async def look(self) -> None:
-        """Take up what is asked of blocks in hand here, and tell the answers known so far. Raises
-        StoreError.
+    async def look(self, asked: Sequence[bytes]) -> None:
+        """Take up what is asked (the fields of `{c}:asks`) of blocks in hand here, and tell the answers known
+        so far. Raises StoreError.
         """
+        if not (asked or self._answers):
+            return
         async with self._lock:
             await self._tell()
-            (asked,) = await self._stage.read([("HGETALL", self._keys.asks)])
             taken: list[bytes] = []
             for field in asked[::2]:
                 block_id, _, index = field.decode().rpartition(".")
