@@ -159,6 +159,7 @@ class Carrier:
             elsewhere=elsewhere,
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
+            is_sole=lambda: len(self.slots.held) == config.binds,
             health=self.health,
             portability=portability,
         )
