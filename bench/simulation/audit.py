@@ -174,22 +174,20 @@ def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
         plan.engine.name: (plan.engine.window, 2 * plan.engine.binds * plan.engine.window)
         for plan in scenario.carriers
     }
-    again: Counter[tuple[str, int]] = Counter()
-    crashes = [doubt.from_s for doubt in evidence.doubts if not doubt.carrier]
+    again: Counter[tuple[str, int, bool]] = Counter()
     for parts in _copies(evidence).values():
         for copies in parts.values():
             for before, after in pairwise(copies):
+                if _reason(evidence, before, after) != "lost bind":
+                    continue
+                doubts = [doubt for doubt in evidence.doubts if _concerns(doubt, before, after.time)]
                 # A stalled line may put window after window in doubt on one bind.
-                stalled = any(
-                    doubt.carrier and _concerns(doubt, before, after.time) for doubt in evidence.doubts
-                )
-                if not stalled and _reason(evidence, before, after) == "lost bind":
-                    again[before.carrier, before.bind] += 1
-    for (carrier, bind), number in again.items():
-        at_s = evidence.lost_binds[carrier, bind]
+                if not any(doubt.carrier for doubt in doubts):
+                    again[before.carrier, before.bind, bool(doubts)] += 1
+    for (carrier, bind, process), number in again.items():
         window, windows = limits[carrier]
-        crashed = any(abs(at_s - crash_s) <= SLACK_S for crash_s in crashes)
-        limit = windows + LONGEST_MESSAGE_PARTS if crashed else window
+        # What a process had granted, if it was one that fell silent.
+        limit = windows + LONGEST_MESSAGE_PARTS if process else window
         if number > limit:
             yield f"{number} parts were sent again after bind {bind} of {carrier} was lost; {limit} at most"
 
