@@ -214,10 +214,7 @@ class Loop(Quick):
     def __init__(self, run: Run) -> None:
         self.run = run
         self.at_import = entered(run.filename)
-
-    def pytest_configure(self) -> None:
-        super().pytest_configure()
-        self.imported = self.at_import.__enter__()
+        self.imported = self.at_import.__enter__()  # now, for conftest.py may already import the module
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.at_import.__exit__(None, None, None)
@@ -308,6 +305,7 @@ TESTED_BY = {
     "describe_text": ("describe",),
     "describe_tlvs": ("describe",),
     "fields": ("pdu",),
+    "gsm7": ("gsm7", "national"),
     "meanings": ("describe",),
     "names": ("describe",),
     "national_tables": ("national",),
