@@ -127,9 +127,12 @@ _mandatory = re.compile(
     re.DOTALL,
 ).match
 _command_length = Struct(">I").unpack_from
+_GAP: Final = r"[\t-\r ,;|\0]"
+_NO_GAP: Final = r"[^\t-\r ,;|\0]"
+_KEY: Final = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)"
+_skipped = rf"{_NO_GAP}{{1,64}}+"
+_word = f"({_skipped})"
 # Both texts give id, done date, stat and err in this order.
-_word = r"([^\t-\r ,;|\0]{1,64}+)"
-_skipped = r"[^\t-\r ,;|\0]{1,64}+"
 _usual_text = re.compile(
     rf"id:{_word}(?: sub:{_skipped})?+(?: dlvrd:{_skipped})?+ submit date:{_skipped} done date:{_word}"
     rf" stat:{_word} err:{_word}(?: [Tt]ext:|\Z)"
@@ -138,15 +141,13 @@ _usual_text = re.compile(
 
 def _any_order() -> str:
     """What `_scan` takes, but for empty values, repeated keys and values too long."""
-    gap = r"[\t-\r ,;|\0]"
-    key = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:"
-    value = rf"\s?:(?:{gap}++(?!{key}))?+"
+    value = rf"\s?:(?:{_GAP}++(?!{_KEY}\s?:))?+"
     once = [
         rf"{name}{value}(?({number})(?!)){_word}"
         for number, name in enumerate(("id", r"done\s?date", "stat", "err"), 1)
     ]
-    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{key})[^\t-\r ,;|\0]++"]
-    return rf"{gap}*+(?:(?:{'|'.join(once + other)})(?:{gap}++|\Z))*+(?:text\s?:|\Z)"
+    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{_KEY}\s?:){_NO_GAP}++"]
+    return rf"{_GAP}*+(?:(?:{'|'.join(once + other)})(?:{_GAP}++|\Z))*+(?:text\s?:|\Z)"
 
 
 _unusual_text = re.compile(_any_order(), re.IGNORECASE | re.ASCII).match
@@ -316,15 +317,14 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
 
 # --- the text ---------------------------------------------------------------------------------------------
 
-# A separator comes first and the alternatives differ in their first letters: most octets cost one look.
-_split = re.compile(
-    r"[\s,;|\0](id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:", re.IGNORECASE | re.ASCII
-).split
+# A separator comes first and the keys differ in their first letters: most octets cost one look.
+_fields = re.compile(
+    rf"{_GAP}({_KEY})\s?:(?:{_GAP}++(?!{_KEY}\s?:))?+({_NO_GAP}*+)", re.IGNORECASE | re.ASCII
+).finditer
 _SPELLINGS: Final = {
     key: key.lower().replace(" ", "")
     for key in ("id", "sub", "dlvrd", "submit date", "done date", "stat", "err", "text", "Text")
 }
-_TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search
 
 
 def _scan(text: str) -> dict[str, str]:
@@ -334,13 +334,13 @@ def _scan(text: str) -> dict[str, str]:
     from its neighbour.
     """
     found: dict[str, str] = {}
-    pieces = _split(" " + text)  # what stands before the first key, then by turns a key and what follows it
-    for spelt, value in zip(pieces[1::2], pieces[2::2], strict=True):
+    for match in _fields(" " + text):
+        spelt, word = match.groups()
         key = _SPELLINGS.get(spelt) or "".join(spelt.lower().split())
         if key == "text":
             break
-        if key not in found and (token := _TOKEN(value)):
-            found[key] = token[0][:VALUE_CHARACTERS_MAX]
+        if word:
+            found.setdefault(key, word[:VALUE_CHARACTERS_MAX])
     return found
 
 
@@ -352,6 +352,8 @@ def _read_text(data: bytes, esm_class: int) -> dict[str, str]:
     cut the fields off and leave the subscriber's words.
     """
     data = data[:RECEIPT_TEXT_OCTETS_MAX]
+    if not data:
+        return {}
     most: dict[str, str] = {}
     for octets in (data, udh.strip(data)[1]) if esm_class & c.ESM_CLASS_UDHI else (data,):
         for encoding in ("latin-1", "utf-16-be", "utf-16-le"):
