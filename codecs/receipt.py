@@ -127,10 +127,10 @@ _mandatory = re.compile(
     re.DOTALL,
 ).match
 _command_length = Struct(">I").unpack_from
-_GAP: Final = r"[\t-\r ,;|\0]"
-_NO_GAP: Final = r"[^\t-\r ,;|\0]"
-_KEY: Final = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)"
-_skipped = rf"{_NO_GAP}{{1,64}}+"
+_gap = r"[\t-\r ,;|\0]"
+_no_gap = r"[^\t-\r ,;|\0]"
+_key = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)"
+_skipped = rf"{_no_gap}{{1,64}}+"
 _word = f"({_skipped})"
 # Both texts give id, done date, stat and err in this order.
 _usual_text = re.compile(
@@ -141,13 +141,13 @@ _usual_text = re.compile(
 
 def _any_order() -> str:
     """What `_scan` takes, but for empty values, repeated keys and values too long."""
-    value = rf"\s?:(?:{_GAP}++(?!{_KEY}\s?:))?+"
+    value = rf"\s?:(?:{_gap}++(?!{_key}\s?:))?+"
     once = [
         rf"{name}{value}(?({number})(?!)){_word}"
         for number, name in enumerate(("id", r"done\s?date", "stat", "err"), 1)
     ]
-    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{_KEY}\s?:){_NO_GAP}++"]
-    return rf"{_GAP}*+(?:(?:{'|'.join(once + other)})(?:{_GAP}++|\Z))*+(?:text\s?:|\Z)"
+    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{_key}\s?:){_no_gap}++"]
+    return rf"{_gap}*+(?:(?:{'|'.join(once + other)})(?:{_gap}++|\Z))*+(?:text\s?:|\Z)"
 
 
 _unusual_text = re.compile(_any_order(), re.IGNORECASE | re.ASCII).match
@@ -319,7 +319,7 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
 
 # A separator comes first and the keys differ in their first letters: most octets cost one look.
 _fields = re.compile(
-    rf"{_GAP}({_KEY})\s?:(?:{_GAP}++(?!{_KEY}\s?:))?+({_NO_GAP}*+)", re.IGNORECASE | re.ASCII
+    rf"{_gap}({_key})\s?:(?:{_gap}++(?!{_key}\s?:))?+({_no_gap}*+)", re.IGNORECASE | re.ASCII
 ).finditer
 _SPELLINGS: Final = {
     key: key.lower().replace(" ", "")

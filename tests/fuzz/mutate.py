@@ -300,17 +300,19 @@ def entered(filename: str) -> Iterator[set[tuple[str, int]]]:
 
 
 TESTED_BY = {
-    "constants": ("errors", "pdu"),
+    "constants": ("tables", "errors", "pdu"),
     "cuts": ("cuts", "segment"),
     "describe_text": ("describe",),
     "describe_tlvs": ("describe",),
     "fields": ("pdu",),
     "gsm7": ("gsm7", "national"),
     "meanings": ("describe",),
-    "names": ("describe",),
-    "national_tables": ("national",),
+    "names": ("tables", "describe"),
+    "national_tables": ("tables", "national"),
     "rows": ("describe",),
     "structs": ("pdu",),
+    "transliterate": ("tables", "transliterate"),
+    "versions": ("tables", "versions"),
 }
 """Modules whose tests have another name."""
 
