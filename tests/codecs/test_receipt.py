@@ -392,6 +392,11 @@ def test_26_receipt_with_a_user_data_header():
     assert brief(parsed(text, esm_class=0x44, data_coding=8)) == ("1234567890", "delivered", "000")
 
 
+def test_26_a_header_that_is_not_there_does_not_lead_to_the_subscribers_words():
+    words = b"id:5 stat:DELIVRD text:".ljust(1 + ord("i"), b".") + b" id:6 stat:EXPIRED err:7 done date:1"
+    assert brief(parsed(words, esm_class=0x44)) == ("5", "delivered", "")
+
+
 def test_26_a_header_that_esm_class_does_not_announce_is_text():
     assert parsed(udh.concat8(7, 1, 1) + b"id:7 stat:EXPIRED").message_id == ""
 
