@@ -393,8 +393,10 @@ def test_26_receipt_with_a_user_data_header():
 
 
 def test_26_a_header_that_is_not_there_does_not_lead_to_the_subscribers_words():
-    words = b"id:5 stat:DELIVRD text:".ljust(1 + ord("i"), b".") + b" id:6 stat:EXPIRED err:7 done date:1"
-    assert brief(parsed(words, esm_class=0x44)) == ("5", "delivered", "")
+    words = b" id:6 stat:EXPIRED err:7 done date:1"
+    for fields in (b"id:5 stat:DELIVRD text:", b"id:5 stat:DELIVRD stat:DELIVRD text:"):
+        text = fields.ljust(1 + ord("i"), b".") + words
+        assert brief(parsed(text, esm_class=0x44)) == ("5", "delivered", "")
 
 
 def test_26_a_header_that_esm_class_does_not_announce_is_text():
