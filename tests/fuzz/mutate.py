@@ -310,6 +310,7 @@ TESTED_BY = {
     "names": ("tables", "describe"),
     "national_tables": ("tables", "national"),
     "rows": ("describe",),
+    "sniff": ("tables", "sniff"),
     "structs": ("pdu",),
     "transliterate": ("tables", "transliterate"),
     "versions": ("tables", "versions"),
