@@ -111,7 +111,8 @@ class TlvReader:
     def _value(self, tag: int, kind: str, value: bytes) -> tuple[str, str]:
         if kind == "integer":
             number = int.from_bytes(value, "big")
-            return self.shown.integer(number, 2 * len(value)), meanings.tlv_integer(tag, number)
+            meaning = meanings.tlv_integer(tag, number) if self.shown.may_show(number) else ""
+            return self.shown.integer(number, 2 * len(value)), meaning
         if tag == c.TAG_MESSAGE_PAYLOAD:
             return f"{len(value)} octets", ""
         if tag == c.TAG_NETWORK_ERROR_CODE:

@@ -76,8 +76,13 @@ class Shown:
         return value.hex(" ")
 
     def may_show(self, value: int) -> bool:
-        """A digit or a letter where a number should be may be of an address or a password."""
-        return not (self.doubtful and (self.secret or not self.show_text) and chr(value & 0xFF).isalnum())
+        """Digits or letters where a number should be may be of an address or a password.
+
+        `value` has at most four octets.
+        """
+        if not self.doubtful or (self.show_text and not self.secret):
+            return True
+        return not any(map(str.isalnum, value.to_bytes(4, "big").decode("latin-1")))
 
     def integer(self, value: int, digits: int) -> str:
         """Decimal and hexadecimal."""
