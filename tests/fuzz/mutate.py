@@ -310,6 +310,7 @@ TESTED_BY = {
     "meanings": ("tables", "describe", "descriptions"),
     "names": ("tables", "describe"),
     "national_tables": ("tables", "national"),
+    "reassembly": ("tables", "reassembly"),
     "rows": ("describe", "rows"),
     "sniff": ("tables", "sniff"),
     "structs": ("pdu",),
