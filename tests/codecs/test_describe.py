@@ -894,3 +894,7 @@ def test_what_is_not_shown_is_not_told_by_its_meaning_either():
     assert found.refused
     shown = [(row.value, row.meaning) for row in found.rows if row.name == "congestion_state"]
     assert shown == [("(masked)", "")]
+    # network_error_code 819, if it is one.
+    found = describe(frame(c.DATA_SM_RESP, b"7\0" + b"\x04\x23\0\x03819" + b"\x04\x24\0\x09"))
+    shown = [(row.value, row.meaning) for row in found.rows if row.name == "network_error_code"]
+    assert shown == [("(3 octets, masked)", "")]
