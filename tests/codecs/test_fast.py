@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, permutations, product
 from typing import Any
 
 import pytest
@@ -79,7 +79,7 @@ def test_the_template_writes_what_the_complete_encoder_writes(
 def test_parts_of_one_template_leave_nothing_to_each_other(data_coding: int):
     template = SubmitTemplate(**TEMPLATE_FIELDS)
     parts = list(product((0, 0x40), (b"", b"000001000000000R"), ([], [(c.TAG_MESSAGE_STATE, b"\2")])))
-    for esm_class, validity_period, tlvs in (*parts, *reversed(parts)):
+    for esm_class, validity_period, tlvs in chain.from_iterable(permutations(parts, 2)):
         fields: dict[str, Any] = {
             "destination_addr": b"819012345678",
             "data_coding": data_coding,
