@@ -129,7 +129,7 @@ class Engine:
             self.carriers[config.name] = carrier
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
             carrier.late.on_events = self._told
-            carrier.on_looked = self._looked
+            carrier.upkeep.on_looked = self._looked
             carrier.on_open = partial(self._opened, config.name)
             carrier.recorder.room_at = self._room_at
         accept = AcceptStage(
@@ -146,7 +146,7 @@ class Engine:
         accept.on_scheduled = self._scheduled
         self._accept = accept
         self._carrier_keys = carrier_keys
-        accept.queued_messages = await self._queued()
+        accept.queued_messages = (await self._counted())[-1]
         for carrier in self.carriers.values():
             carrier.recorder.on_closed = partial(_closed, accept)
         rules = {name: _rules(carrier) for name, carrier in self.carriers.items()}
@@ -182,11 +182,14 @@ class Engine:
         group.start_soon(accept.run)
         return node
 
-    async def _queued(self) -> int:
-        values = await self._counting.read(
-            [("GET", key) for keys in self._carrier_keys.values() for key in keys.queued.values()]
-        )
-        return sum(int(value or 0) for value in values)
+    async def _counted(self) -> list[int]:
+        """How many events wait for each app, and behind them how many messages in all lanes. Raises
+        StoreError.
+        """
+        commands = [feed.counted for feed in self.feeds.values()]
+        commands += [("GET", key) for keys in self._carrier_keys.values() for key in keys.queued.values()]
+        counts = [int(value or 0) for value in await self._counting.read(commands)]
+        return [*counts[: len(self.feeds)], sum(counts[len(self.feeds) :])]
 
     async def _looked(self) -> None:
         """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
@@ -194,11 +197,14 @@ class Engine:
         if now < self._look_at:
             return  # another carrier has just looked
         self._look_at = now + LOOK_S
-        shared = any(not carrier.slots.alone for carrier in self.carriers.values())
-        if shared:
-            self._accept.queued_messages = await self._queued()
-        for feed in self.feeds.values():
-            await feed.look(shared)
+        if all(carrier.slots.alone for carrier in self.carriers.values()):
+            for feed in self.feeds.values():
+                feed.alone()
+            return
+        counts = await self._counted()
+        self._accept.queued_messages = counts[-1]
+        for feed, count in zip(self.feeds.values(), counts, strict=False):
+            feed.shared_with_others(count)
 
     def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
         self.carriers[carrier].made(block, payloads)

@@ -72,14 +72,24 @@ class Feed:
         self._news.set()
         self._news = anyio.Event()
 
-    async def look(self, shared: bool) -> None:
-        """Now and then: whether other processes are alive, and if so how many events wait. Raises
-        StoreError.
+    @property
+    def counted(self) -> tuple[str, bytes]:
+        """The question how many events wait."""
+        return ("GET", self._keys.events_n)
+
+    def shared_with_others(self, count: int) -> None:
+        """Now and then, while other processes are alive: so many events wait, by whomever they were
+        written.
         """
+        self.unacknowledged = count
+        self._set_shared(True)
+
+    def alone(self) -> None:
+        """Nobody else writes events, or acknowledges any."""
+        self._set_shared(False)
+
+    def _set_shared(self, shared: bool) -> None:
         changed, self.shared = shared != self.shared, shared
-        if shared:
-            (count,) = await self._reading.read([("GET", self._keys.events_n)])
-            self.unacknowledged = int(count or 0)
         if changed:
             self.told(0)
 

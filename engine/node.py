@@ -34,6 +34,8 @@ FULL_RETRY_S: Final = 5.0
 STOPPING_RETRY_S: Final = 10.0
 CANCEL_PATIENCE_LEASES: Final = 1.5
 """How long another process is waited for, in leases: by then it has looked, or is gone."""
+CANCEL_LOOK_S: Final = 1.0
+"""While it is waited for: how often it is looked whether the message has ended without."""
 UNAVAILABLE_RETRY_S: Final = 1.0
 INQUIRIES_AT_ONCE: Final = 1
 
@@ -136,7 +138,10 @@ class TodokeNode:
                     raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
             if held is not None:
                 # Its answer may take a while: others may ask meanwhile.
-                return await self._cancel_elsewhere(message_id, held.standing, held.carrier)
+                try:
+                    done = await self._cancel_elsewhere(message_id, held.standing, held.carrier)
+                except StoreError as error:
+                    raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
             if done is not None:
                 return done
 
@@ -184,20 +189,30 @@ class TodokeNode:
 
     async def _cancel_elsewhere(
         self, message_id: str, standing: inquiry.Standing, carrier: Carrier
-    ) -> dict[str, Any]:
-        answer = standing.answer(message_id)
+    ) -> dict[str, Any] | None:
+        """Ask who has it in hand, until that one answers, or the message has ended or left the block without
+        (None). Raises StoreError.
+        """
         if standing.final or standing.sent_parts:
-            return {**answer, "cancelled": False}
-        patience_s = CANCEL_PATIENCE_LEASES * carrier.config.lease_s
-        try:
-            done = await carrier.asks.ask_to_cancel(standing.block_id, standing.index, patience_s)
-        except StoreError as error:
-            raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
-        if done:
-            return {**answer, "cancelled": True, "state": "cancelled", "final": True}
-        if done is None:
-            raise NodeUnavailable("the process that has this message did not answer", UNAVAILABLE_RETRY_S)
-        return {**answer, "cancelled": False, "state": "submitted"}
+            return {**standing.answer(message_id), "cancelled": False}
+        place = standing.block_id, standing.index
+        until = self._clock.monotonic() + CANCEL_PATIENCE_LEASES * carrier.config.lease_s
+        await carrier.asks.ask_to_cancel(*place)
+        while self._clock.monotonic() < until:
+            done = await carrier.asks.answer(*place, CANCEL_LOOK_S)
+            if done is not None:
+                state = {"state": "cancelled", "final": True} if done else {"state": "submitted"}
+                return {**standing.answer(message_id), **state, "cancelled": done}
+            async with self._inquiry_lock:
+                now = await inquiry.find(self._inquiry_stage, message_id)
+            if now is None:
+                raise UnknownMessage()
+            ended = now.final or now.sent_parts > 0
+            if ended or (now.block_id, now.index) != place:
+                await carrier.asks.take_back(*place)
+                return {**now.answer(message_id), "cancelled": now.state == "cancelled"} if ended else None
+        await carrier.asks.take_back(*place)
+        raise NodeUnavailable("the process that has this message did not answer", UNAVAILABLE_RETRY_S)
 
     async def _cancel_waiting(
         self, app: str, message_id: str, standing: inquiry.Standing, carrier: Carrier

@@ -7,10 +7,9 @@ counts as deliverable unless
 - a part that an SMSC took was not delivered by the network (its handset's fault), or no receipt was sent, or
 - its deadline or its hours left it no calm time long enough, by the faults of the seed: CALM_S in which
   every carrier, the store and all clocks were well, and the contracted rates had room for what was sent
-  before it.
-
-What a carrier's policy forbids (`in_doubt = "never"`) is counted as lost by the engine, so seeds may fall
-short of one; the figure over many seeds is the one to look at.
+  before it, or
+- a carrier that it may be sent over has the policy `in_doubt = "never"`: then a fault is enough for its app to
+  be told `unknown`, as was asked for.
 """
 
 from __future__ import annotations
@@ -40,6 +39,8 @@ def reach(scenario: Scenario, evidence: Evidence) -> Reach:
     by_number: dict[int, dict[int, list[Copy]]] = {}
     for copy in evidence.copies:
         by_number.setdefault(copy.number, {}).setdefault(copy.part, []).append(copy)
+    if any(plan.engine.in_doubt == "never" for plan in scenario.carriers):
+        return Reach(0, 0)
     troubles = _troubles(scenario)
     backlog_s = _backlogs(scenario)
     possible = [

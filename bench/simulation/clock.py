@@ -1,24 +1,30 @@
 """Virtual time as the engine is told it, and how a run is made the same every time.
 
-trio's autojump clock lets time pass only when every task waits, so a day of retries takes seconds. trio
+Time passes only when every task waits, so a day of retries takes seconds. trio
 shuffles its run queue on purpose; a simulation fixes that order with a seed.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import trio
-import trio.testing
 
 WALL_START_S: Final = 1_795_219_200.0
 """2026-11-21 00:00 UTC, a Saturday."""
 HASH_SEED: Final = "0"
 """PYTHONHASHSEED of every simulation: sets of strings have one order then."""
+
+ASKED_EVERY: Final = 1_000
+"""Rounds of the event loop from one look at the kernel's events to the next."""
+WAIT_S: Final = 0.05
+WAITS_MAX: Final = 20
+"""Real time that nothing virtual can happen in, one after another."""
 
 T = TypeVar("T")
 
@@ -37,33 +43,114 @@ class VirtualClock:
         return self._wall_start_s + trio.current_time() + self.skew_s
 
 
-class Rounds(trio.abc.Instrument):
-    """Counts the rounds of the event loop; calls `too_many` in the first that is beyond `limit`.
+class Jumping(trio.abc.Clock):
+    """Time that stands still while any task can run, and jumps to the next deadline when none can.
 
-    What spins without end lets no virtual time pass, so that no deadline ends it.
+    (`trio.testing.MockClock` does the same with another round of the event loop for each jump.)
     """
 
-    def __init__(self, limit: int, too_many: Callable[[], None]) -> None:
-        self.done = 0
-        self._limit = limit
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self._waits = 0
+
+    def start_clock(self) -> None:
+        """See trio.abc.Clock: it starts at 0."""
+
+    def current_time(self) -> float:
+        """Virtual seconds since the start."""
+        return self._now_s
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Asked only when no task can run. Raises Stuck when none ever will."""
+        if deadline == math.inf:
+            # At its start and at its end trio waits for its own wake-up, which is a real socket.
+            self._waits += 1
+            if self._waits > WAITS_MAX:
+                raise Stuck("every task waits for another, and none for time")
+            return WAIT_S
+        self._waits = 0
+        self._now_s = max(self._now_s, deadline)
+        return 0.0
+
+
+class Stuck(Exception):
+    """Nothing will ever happen again."""
+
+
+class Order:
+    """The order in which tasks run, drawn from a seed; counts the rounds of the event loop.
+
+    What spins without end lets no virtual time pass, so that no deadline ends it: `too_many` is called in the
+    round that is beyond `rounds_max`.
+    """
+
+    def __init__(self, rounds_max: int, too_many: Callable[[], None]) -> None:
+        self.rounds = 0
+        self._rounds_max = rounds_max
         self._too_many = too_many
+        self._rng = random.Random()
 
-    def before_io_wait(self, timeout: float) -> None:
-        self.done += 1
-        if self.done == self._limit:
+    def seed(self, seed: int) -> None:
+        """Begin anew."""
+        self._rng = random.Random(f"{seed}:scheduler")
+        self.rounds = 0
+
+    def shuffle(self, tasks: list[Any]) -> None:
+        """Called by trio in every round, with those that run in it."""
+        self.rounds += 1
+        if self.rounds == self._rounds_max:
             self._too_many()
+        number = len(tasks)
+        if number == 2:
+            if self._rng.random() < 0.5:
+                tasks.reverse()
+        elif number > 2:
+            self._rng.shuffle(tasks)
 
 
-def run_virtually(main: Callable[[], Awaitable[T]], seed: int, *instruments: trio.abc.Instrument) -> T:
+def run_virtually(main: Callable[[], Awaitable[T]], seed: int, order: Order | None = None) -> T:
     """Run `main` on trio under a virtual clock that starts at 0, its scheduling drawn from `seed`.
 
     Only with PYTHONHASHSEED=0 is the order the same in every process (`ordered()` tells).
     """
     # No public way exists: https://github.com/python-trio/trio/issues/32.
     internals: Any = importlib.import_module("trio._core._run")
-    internals._ALLOW_DETERMINISTIC_SCHEDULING = True
-    internals._r = random.Random(f"{seed}:scheduler")
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
+    order = order or Order(0, lambda: None)
+    order.seed(seed)
+    before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r
+    internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = True, order
+    try:
+        return trio.run(_without_io, main, clock=Jumping())
+    finally:
+        internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r = before
+
+
+async def _without_io(main: Callable[[], Awaitable[T]]) -> T:
+    internals: Any = importlib.import_module("trio._core._run")
+    runner = internals.GLOBAL_RUN_CONTEXT.runner
+    runner.io_manager = _SeldomAsked(runner.io_manager)
+    return await main()
+
+
+class _SeldomAsked:
+    """trio's manager of real I/O, asked only now and then (for Ctrl-C): nothing real is waited for here."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._rounds = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+    def get_events(self, timeout: float) -> Any:
+        self._rounds += 1
+        if timeout or self._rounds % ASKED_EVERY == 0:
+            return self._manager.get_events(timeout)
+        return ()
+
+    def process_events(self, events: Any) -> None:
+        if events:
+            self._manager.process_events(events)
 
 
 def ordered() -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
+import trio
 
 from ...engine.ledger.memory_store import MemoryStage, MemoryStore
 from ...engine.ledger.port import (
@@ -45,7 +46,7 @@ class Path:
         self.healed = anyio.Event()
         self.full = False
         """The store refuses writes for want of memory."""
-        self.calls: dict[anyio.CancelScope, None] = {}
+        self.calls: dict[trio.CancelScope, None] = {}
 
     def cut(self) -> None:
         """Nothing passes any more, and nobody is told."""
@@ -97,17 +98,17 @@ class ProcessStore:
         path, breaks = self.path, self.path.breaks
         if self._killed:
             raise Killed
-        with anyio.CancelScope() as scope:
+        with trio.CancelScope() as scope:
             path.calls[scope] = None
             try:
                 if path.broken:
                     await self._knock()
                     breaks = path.breaks
                 if path.latency_s:
-                    await anyio.sleep(path.latency_s / 2)
+                    await trio.sleep(path.latency_s / 2)
                 result = await call()
                 if path.latency_s:
-                    await anyio.sleep(path.latency_s / 2)
+                    await trio.sleep(path.latency_s / 2)
             except StoreError as error:
                 self.coverage.count(f"store {type(error).__name__} {stage.split('-')[0]}")
                 if not self._killed:
@@ -130,10 +131,10 @@ class ProcessStore:
 
     async def _time_out(self, stage: str, pure: bool) -> None:
         """The connection broke during a call: whether it arrived is not known. Raises StoreError."""
-        with anyio.CancelScope() as scope:
+        with trio.CancelScope() as scope:
             self.path.calls[scope] = None
             try:
-                await anyio.sleep(CALL_TIMEOUT_S)
+                await trio.sleep(CALL_TIMEOUT_S)
             finally:
                 del self.path.calls[scope]
         if not self._killed:

@@ -14,7 +14,7 @@ import msgspec
 
 from .audit import audit
 from .ceiling import reach
-from .clock import Rounds, ordered, run_virtually
+from .clock import Order, ordered, run_virtually
 from .coverage import Coverage
 from .scenario import PASSWORD, Scenario, Size, draw
 from .world import World
@@ -91,14 +91,16 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         worlds.append(world)
         await world.run()
 
-    rounds = Rounds(ROUNDS_MAX, lambda: worlds[0].end(f"no end after {ROUNDS_MAX} rounds of the event loop"))
+    order = Order(ROUNDS_MAX, lambda: worlds[0].end(f"no end after {ROUNDS_MAX} rounds of the event loop"))
     ended_badly = ""
     logs = _LogWatch()
     with coverage.watching(), logs:
         try:
-            run_virtually(main, scenario.seed, rounds)
+            run_virtually(main, scenario.seed, order)
         except Exception:  # the edge: whatever a seed does, it is a verdict
             ended_badly = traceback.format_exc()
+    if not worlds:
+        raise RuntimeError(ended_badly)
     world = worlds[0]
     world.halting.release()
     evidence = world.evidence
@@ -125,7 +127,7 @@ def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
         virtual_s=float(world.trace.last[-1].split()[0]),
         real_s=round(real_s, 3),
         cpu_s=round(time.process_time() - cpu_began, 3),
-        coverage={**dict(sorted(coverage.counts.items())), "rounds": rounds.done},
+        coverage={**dict(sorted(coverage.counts.items())), "rounds": order.rounds},
         last_lines=list(world.trace.last)[-LAST_LINES:] if broken else [],
     )
 

@@ -98,7 +98,7 @@ class Shape(msgspec.Struct, frozen=True):
 SHAPES: Final[dict[Size, Shape]] = {
     "minutes": Shape(300.0, 100, (3, 6), (20.0, 60.0), (0.0, 20.0), 120.0, (30.0, 40.0), (10.0, 15.0, 30.0)),
     "hour": Shape(
-        3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 900.0, (30.0, 120.0), (10.0, 15.0, 30.0)
+        3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 600.0, (60.0, 180.0), (10.0, 20.0, 40.0)
     ),
     "day": Shape(
         86_400.0, 2_000, (10, 16), (120.0, 300.0), (1.0, 1_800.0), 14_400.0, (300.0, 1_200.0), (60.0, 300.0)
@@ -151,8 +151,8 @@ def _processes(rng: random.Random, shape: Shape) -> list[ProcessPlan]:
 
 
 def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
-    rate = rng.choice((0, 5, 10, 20, 50, 100))
-    window = rng.choice((1, 2, 5, 10, 20, 50))
+    rate = rng.choice((0, 10, 20, 50, 100, 200))
+    window = rng.choice((1, 2, 5, 10, 20, 50, 100))
     response_timeout_s = rng.choice((5.0, 10.0, 30.0))
     low, high = shape.receipt_delay_s
     enquire_link_s = rng.uniform(*shape.enquire_link_s)
@@ -172,7 +172,7 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
         enquire_link_s=enquire_link_s,
         receipt_timeout_s=shape.receipt_timeout_s,
         history_s=rng.uniform(*shape.history_s),
-        in_doubt=rng.choice(("hold", "hold", "resend", "never")),
+        in_doubt=rng.choice(("hold", "hold", "hold", "resend", "resend", "never")),
         hold_s=rng.choice((2.0, 15.0, 60.0)),
         max_attempts=rng.choice((3, 8, 20)),
         concat=rng.choice(("udh8", "udh8", "udh16", "sar", "payload")),
@@ -201,18 +201,18 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
         id_start=id_start,
         inactivity_s=3 * enquire_link_s,
         response_delay_s=rng.choice((0.0, 0.002, 0.05)),
-        response_jitter_s=rng.choice((0.0, 0.01, 0.5)),
+        response_jitter_s=rng.choice((0.0, 0.0, 0.01, 0.5)),
         errors={status: share for status, share in errors.items() if share},
         lost_responses=rng.choice((0.0, 0.0, 0.01)),
         receipt_delay_s=rng.uniform(low, high / 4),
-        receipt_jitter_s=rng.uniform(low, high),
+        receipt_jitter_s=rng.choice((0.0, rng.uniform(low, high))),
         states={"undeliverable:027": 0.03, "expired": 0.01, "rejected": 0.01, "deleted": 0.005},
         receipt_form=rng.choice(("text", "tlv", "both")),
         no_receipts=rng.choice((0.0, 0.0, 0.01)),
         early_receipts=rng.choice((0.0, 0.05, 0.3)),
         doubled_receipts=rng.choice((0.0, 0.02)),
         enroute_first=rng.choice((0.0, 0.1)),
-        receipt_window_max=rng.choice((1, 10, 1_000)),
+        receipt_window_max=rng.choice((1, 10, 100, 1_000)),
         mo_rate=rng.choice((0.0, 0.01)) * 3_600 / shape.length_s,
         log_payload=True,
     )

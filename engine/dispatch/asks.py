@@ -6,7 +6,7 @@ journal says so. No question waits for ever: who asked gives up after a time, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -40,36 +40,44 @@ class Asks:
         self._lock = anyio.Lock()
         self._answers: list[tuple[bytes, bool]] = []
 
-    async def ask_to_cancel(self, block_id: str, index: int, patience_s: float) -> bool | None:
-        """Have whoever has this block in hand cancel a message of it. None: nobody answered in time.
-
-        Raises StoreError.
-        """
-        field = f"{block_id}.{index}".encode()
-        asks, answers = self._keys.asks, self._keys.answers
+    async def ask_to_cancel(self, block_id: str, index: int) -> None:
+        """Have whoever has this block in hand cancel a message of it; see `answer`. Raises StoreError."""
+        field = _field(block_id, index)
         async with self._lock:
             await self._stage.commit(
-                [("HDEL", answers, field), ("HSET", asks, field, b"cancel"), ("EXPIRE", asks, ASKS_TTL_S)]
+                [
+                    ("HDEL", self._keys.answers, field),
+                    ("HSET", self._keys.asks, field, b"cancel"),
+                    ("EXPIRE", self._keys.asks, ASKS_TTL_S),
+                ]
             )
+
+    async def answer(self, block_id: str, index: int, patience_s: float) -> bool | None:
+        """Whether it was cancelled; None: nobody has answered within `patience_s`. Raises StoreError."""
+        field = _field(block_id, index)
         until = self._clock.monotonic() + patience_s
         while self._clock.monotonic() < until:
             await anyio.sleep(ANSWER_LOOK_S)
             async with self._lock:
-                (answer,) = await self._stage.read([("HGET", answers, field)])
+                (answer,) = await self._stage.read([("HGET", self._keys.answers, field)])
                 if answer is not None:
-                    await self._stage.commit([("HDEL", answers, field)])
+                    await self._stage.commit([("HDEL", self._keys.answers, field)])
                     return bool(answer == b"1")
-        async with self._lock:
-            await self._stage.commit([("HDEL", asks, field)])
         return None
 
-    async def look(self) -> None:
-        """Take up what is asked of blocks in hand here, and tell the answers known so far. Raises
-        StoreError.
+    async def take_back(self, block_id: str, index: int) -> None:
+        """No answer is waited for any more. Raises StoreError."""
+        async with self._lock:
+            await self._stage.commit([("HDEL", self._keys.asks, _field(block_id, index))])
+
+    async def look(self, asked: Sequence[bytes]) -> None:
+        """Take up what is asked (the fields of `{c}:asks`) of blocks in hand here, and tell the answers known
+        so far. Raises StoreError.
         """
+        if not (asked or self._answers):
+            return
         async with self._lock:
             await self._tell()
-            (asked,) = await self._stage.read([("HGETALL", self._keys.asks)])
             taken: list[bytes] = []
             for field in asked[::2]:
                 block_id, _, index = field.decode().rpartition(".")
@@ -98,3 +106,7 @@ class Asks:
         if done is None:
             raise StoreUnavailable("nothing was watched")
         del self._answers[: len(answers)]
+
+
+def _field(block_id: str, index: int) -> bytes:
+    return f"{block_id}.{index}".encode()

@@ -38,7 +38,7 @@ from ..session.settings import SessionConfig
 from .asks import Asks
 from .bodies import BodyMaker
 from .due import DueStage
-from .hand import Hand, change, read_hand
+from .hand import Hand, change
 from .health import Health, HealthStatistics
 from .inquirer import Inquirer, Question
 from .late import LateFacts
@@ -52,6 +52,7 @@ from .slots import MARGIN_S as LEASE_MARGIN_S
 from .slots import Slots
 from .taker import Taker
 from .tracing import Tracing
+from .upkeep import Upkeep
 
 log = logging.getLogger("todoke.carrier")
 
@@ -158,6 +159,7 @@ class Carrier:
             elsewhere=elsewhere,
             other_keys=other_keys,
             holds=lambda: self.slots.holds,
+            is_sole=lambda: len(self.slots.held) == config.binds,
             health=self.health,
             portability=portability,
         )
@@ -181,6 +183,7 @@ class Carrier:
             slots=self.slots,
             slots_number=config.binds,
         )
+        self.upkeep = Upkeep(self.keys, store.stage(f"hand-{config.name}"), self.slots, self.asks, self.taker)
         self._clock = clock
         self._pace_bell = Bell()
         self._health_bell = Bell()
@@ -189,10 +192,6 @@ class Carrier:
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
-        self.on_looked: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
-        """Awaited now and then, about as often as leases are renewed. May raise StoreError."""
-        self._lease_bell = Bell()
-        self._was_alone = False
         self._late_lock = anyio.Lock()
         self._group: TaskGroup | None = None
         self._losing = False
@@ -200,8 +199,6 @@ class Carrier:
         self.binds: list[Bind] = []
         self._by_slot: dict[int, list[Bind]] = {}
         self.hand = Hand()
-        self._hand_stage = store.stage(f"hand-{config.name}")
-        self._hand_lock = anyio.Lock()
         self.tracing = Tracing(lambda: [*self.binds, *self.receiving_only], clock.wall)
         for number in range(1, config.binds + 1):
             self._make_binds(number)
@@ -233,6 +230,7 @@ class Carrier:
         self.slots.on_lost = lambda numbers: self._fenced()
         self.slots.on_give_up = self._give_up
         self.slots.on_renewed = self._renewed
+        self.upkeep.on_hand = self._obey
         self.recorder.on_fenced = self.taker.on_fenced = self._fenced
         self.recorder.on_facts = self._late_facts
         self.late.on_orphans = self.receipts.look_for
@@ -300,21 +298,6 @@ class Carrier:
             if over:
                 self._run_binds()
                 self._pump()
-        self._lease_bell.ring()
-
-    async def _look_after(self) -> None:
-        """A task: what is worth a look as often as leases are renewed."""
-        while True:
-            await self._lease_bell.wait()
-            try:
-                await self._look_at_hand()
-                if not self.slots.alone or not self._was_alone:
-                    await self.asks.look()
-                    await self.taker.look_for_more()
-                    await self.on_looked()
-                self._was_alone = self.slots.alone
-            except StoreError as error:
-                log.debug("%s: a look waits for the message store: %s", self.config.name, error)
 
     def _give_up(self, number: int) -> None:
         if self._group is not None:
@@ -440,17 +423,8 @@ class Carrier:
         config, key = self.config, self.keys.hand
         now_ms = int(self._clock.wall() * 1000)
         commands = change(act, value, rate=config.rate, window=config.window, key=key, by=by, at_ms=now_ms)
-        async with self._hand_lock:
-            replies = await self._hand_stage.commit([*commands, ("HGETALL", key)])
-            assert replies is not None  # this stage watches nothing
-            self._obey(read_hand(replies[-1]))
+        await self.upkeep.lay_hand(commands)
         return self.hand
-
-    async def _look_at_hand(self) -> None:
-        """What an operator has changed by way of another process. Raises StoreError."""
-        async with self._hand_lock:
-            (pairs,) = await self._hand_stage.read([("HGETALL", self.keys.hand)])
-            self._obey(read_hand(pairs))
 
     def _obey(self, hand: Hand) -> None:
         before, self.hand = self.hand, hand
@@ -698,7 +672,7 @@ class Carrier:
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Every task of this carrier, until cancelled. Raises StoreError at the start."""
         await self.taker.prepare()
-        await self._look_at_hand()
+        await self.upkeep.look_at_hand()
         self.recorder.after_turn = self._pump
         async with anyio.create_task_group() as group:
             self._group = group
@@ -712,7 +686,7 @@ class Carrier:
             group.start_soon(self.taker.watch)
             group.start_soon(self._keep_pace)
             group.start_soon(self.slots.run)
-            group.start_soon(self._look_after)
+            group.start_soon(self.upkeep.run)
             group.start_soon(self._keep_lease)
             group.start_soon(self._keep_health)
             group.start_soon(self._keep_moving)

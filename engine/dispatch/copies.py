@@ -42,6 +42,13 @@ class Copies:
         """Everything in this block has ended."""
         self._open.pop(block_id, None)
 
+    def is_away(self, run: Run, index: int) -> bool:
+        """Whether the copy of a message in doubt stands in a block that is not in hand here."""
+        place = (run.block_id, index)
+        while place in self._moved:
+            place = self._moved[place]
+        return place != (run.block_id, index) and place[0] not in self._outgoing.runs
+
     def withdraw(self, work: Turn, run: Run, index: int, part: int, text: str) -> tuple[str, int] | None:
         """Let the copy of a message in doubt not be sent: its first one was taken, under this message_id.
 

@@ -35,6 +35,7 @@ from ..receipts.fields import (
     Parked,
     candidates,
     decode_parked,
+    encode_contested,
     index_key,
     index_keys,
     is_final,
@@ -50,6 +51,7 @@ from .holds import Settled, settle
 log = logging.getLogger("todoke.due")
 
 DUE_AT_ONCE_MAX: Final = 64
+DUE_PAGE: Final = 500
 LONGEST_SLEEP_S: Final = 60.0
 ERROR_PAUSE_S: Final = 0.5
 RECHECK_MIN_S: Final = 1.0
@@ -202,8 +204,12 @@ class DueStage:
         (known,) = await self._stage.read([("HMGET", self._keys.receipts, *(key for key, _ in orphans))])
         orphans = [each for each, value in zip(orphans, known, strict=True) if value is None]
         config = self._config
-        settled = settle(
-            block, orphans, config.response_timeout_s, one_receipt=config.multipart_receipts == "one"
+        settled, contested = settle(
+            block,
+            orphans,
+            config.response_timeout_s,
+            one_receipt=config.multipart_receipts == "one",
+            rivals=await self._held_beside(block_id),
         )
         rx: list[bytes] = []
         now_s = int(self._clock.wall())
@@ -222,9 +228,42 @@ class DueStage:
                 WITHDRAWN,
             )
             rx += [index_key(message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
-        if not rx:
-            return [], []
-        return settled, [("HSET", self._keys.receipts, *rx), ("INCR", self._keys.receipts_version)]
+        commands: list[tuple[Any, ...]] = []
+        if contested:
+            parked = dict(orphans)
+            pairs = [each for key in contested for each in (key, encode_contested(parked[key]))]
+            commands.append(("HSET", self._keys.orphans, *pairs))
+        if rx:
+            commands.append(("HSET", self._keys.receipts, *rx))
+        if commands:
+            commands.append(("INCR", self._keys.receipts_version))
+        return settled, commands
+
+    async def _held_beside(self, block_id: str) -> list[blocks.Entry]:
+        """What is in doubt and held in other blocks: an orphan that fits may be one of theirs."""
+        held: list[str] = []
+        start = 0
+        while True:
+            (page,) = await self._stage.read(
+                [("ZRANGEBYSCORE", self._keys.due, "-inf", "+inf", "LIMIT", start, DUE_PAGE)]
+            )
+            names = [member.rpartition(b":")[2].decode() for member in page if member.startswith(b"h:")]
+            held += [name for name in names if name != block_id]
+            if len(page) < DUE_PAGE:
+                break
+            start += DUE_PAGE
+        if not held:
+            return []
+        commands: list[tuple[Any, ...]] = [("GET", self._keys.block(name)) for name in held]
+        commands += [("LRANGE", self._keys.journal(name), 0, -1) for name in held]
+        replies = await self._stage.read(commands)
+        found: list[blocks.Entry] = []
+        for body, records in zip(replies[: len(held)], replies[len(held) :], strict=True):
+            progress = blocks.fold(records)
+            done = progress.ended.keys() | {index for index, _ in progress.sent}
+            entries = [] if body is None else blocks.decode_block(body).entries
+            found += [entry for index, entry in enumerate(entries) if entry is not None and index not in done]
+        return found
 
     # -- the end of a block ----------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 The answer to a submit_sm was lost, and with it the message_id, so the receipt of that part matches nothing
 and is parked as an orphan. Before a copy is sent, the orphans are asked: one that came since the part was
-written, to the same number and from the same sender, is taken for its receipt. Where fewer fit than parts
-are in doubt nobody can tell which part a receipt speaks of: all of them are sent again.
+written, to the same number, from the same sender, and that quotes no other words, is taken for its receipt.
+Where fewer fit than parts are in doubt, of this message and of others it fits as well, nobody can tell which
+part a receipt speaks of: all of them are sent again. A copy too many costs less than a message lost.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from ...codecs.quoted import speaks_of
 from ..ledger.blocks import Block, Entry, pending_parts
 from ..receipts.fields import DESTINATION_DIGITS, Parked
 
 BEFORE_DOUBT_S: Final = 5.0
 """A part may have been written this much longer than response_timeout_s before its doubt was recorded."""
+
+_RIVAL: Final = -1
+"""In place of a position: an entry of another block."""
 
 
 class Settled(NamedTuple):
@@ -34,17 +39,20 @@ def settle(
     response_timeout_s: float,
     *,
     one_receipt: bool,
-) -> list[Settled]:
-    """The parts of a held block that need no copy, by these orphans. An orphan settles one part.
+    rivals: Iterable[Entry] = (),
+) -> tuple[list[Settled], list[bytes]]:
+    """The parts of a held block that need no copy, by these orphans (an orphan settles one part); and the
+    orphans that fit messages which nevertheless must be sent again.
 
-    `one_receipt`: this carrier tells of a whole message at once.
+    `one_receipt`: this carrier tells of a whole message at once. `rivals`: messages in doubt that are held in
+    other blocks.
     """
     wanted: dict[str, list[tuple[int, Entry]]] = {}
     for index, entry in enumerate(block.entries):
         if entry is not None and entry.extra is not None and entry.extra.doubled and entry.extra.receipt:
             wanted.setdefault(entry.to[-DESTINATION_DIGITS:], []).append((index, entry))
     if not wanted:
-        return []
+        return [], []
     found: dict[str, list[tuple[int, bytes, Parked]]] = {}
     known: set[tuple[str, bytes]] = set()
     for key, parked in orphans:
@@ -56,19 +64,57 @@ def settle(
                 if tail in wanted and (tail, key) not in known:
                     known.add((tail, key))
                     found.setdefault(tail, []).append((each.came_s, key, each))
+    others: dict[str, list[tuple[int, Entry]]] = {}
+    for entry in rivals:
+        tail = entry.to[-DESTINATION_DIGITS:]
+        if tail in found:
+            others.setdefault(tail, []).append((_RIVAL, entry))
     settled: list[Settled] = []
-    for tail, entries in wanted.items():
-        waiting = sorted(found.get(tail, ()), key=lambda each: each[:2])
-        for index, entry in sorted(entries, key=lambda each: _doubted_ms(each[1])):
-            fitting = [each for each in waiting if _fits(entry, each[2], response_timeout_s)]
-            parts = pending_parts(entry)
-            needed = 1 if one_receipt else len(parts)
-            if not fitting or len(fitting) < needed:
-                continue
-            for part, (_, key, parked_one) in zip(parts, fitting[:needed] * len(parts), strict=False):
-                settled.append(Settled(index, part, key, parked_one.receipt.message_id))
-            waiting = [each for each in waiting if each not in fitting[:needed]]
-    return settled
+    contested: dict[bytes, None] = {}
+    for tail, waiting in found.items():
+        waiting.sort(key=lambda each: each[:2])
+        done, open_ = _share_out(wanted[tail], others.get(tail, []), waiting, response_timeout_s, one_receipt)
+        settled += done
+        contested |= dict.fromkeys(open_)
+    return settled, list(contested)
+
+
+def _share_out(
+    entries: list[tuple[int, Entry]],
+    others: list[tuple[int, Entry]],
+    waiting: list[tuple[int, bytes, Parked]],
+    response_timeout_s: float,
+    one_receipt: bool,
+) -> tuple[list[Settled], set[bytes]]:
+    """The orphans of one number among the messages to it: only where there are enough for all they fit."""
+    fitting = [
+        (index, entry, {key: each for _, key, each in waiting if _fits(entry, each, response_timeout_s)})
+        for index, entry in sorted([*entries, *others], key=lambda each: _doubted_ms(each[1]))
+    ]
+    settled: list[Settled] = []
+    used: set[bytes] = set()
+    contested: set[bytes] = set()
+    for index, entry, orphans in fitting:
+        if index == _RIVAL or not orphans:
+            continue
+        needed = sum(
+            _needed(other, one_receipt)
+            for _, other, theirs in fitting
+            if not theirs.keys().isdisjoint(orphans)
+        )
+        if len(orphans) < needed:
+            contested.update(orphans)
+            continue
+        keys = [key for key in orphans if key not in used][: _needed(entry, one_receipt)]
+        used.update(keys)
+        parts = pending_parts(entry)
+        for part, key in zip(parts, keys * len(parts), strict=False):
+            settled.append(Settled(index, part, key, orphans[key].receipt.message_id))
+    return settled, contested
+
+
+def _needed(entry: Entry, one_receipt: bool) -> int:
+    return 1 if one_receipt else len(pending_parts(entry))
 
 
 def _doubted_ms(entry: Entry) -> int:
@@ -78,7 +124,9 @@ def _doubted_ms(entry: Entry) -> int:
 def _fits(entry: Entry, parked: Parked, response_timeout_s: float) -> bool:
     if parked.came_s * 1000 < _doubted_ms(entry) - (response_timeout_s + BEFORE_DOUBT_S) * 1000:
         return False
-    if not parked.receipt.message_id:
+    if parked.contested or not parked.receipt.message_id:
+        return False
+    if speaks_of(parked.quoted, entry.text) is False:
         return False
     sender = entry.sender.removeprefix("+")
     others = [

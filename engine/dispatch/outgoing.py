@@ -300,7 +300,9 @@ class Outgoing:
         if window is not None:
             opens_ms = hours.next_moment(window, now_ms, self._least_ms)
             if opens_ms > now_ms:
-                kind = blocks.EXPIRED if opens_ms == hours.NEVER_MS else NOT_NOW
+                kind = NOT_NOW
+                if opens_ms == hours.NEVER_MS or (entry.expires_ms and opens_ms >= entry.expires_ms):
+                    kind = blocks.EXPIRED
                 self.skips.append((run, index, kind, opens_ms))
                 return 0
         try:

@@ -82,10 +82,13 @@ class Recorder:
         elsewhere: Elsewhere,
         other_keys: Callable[[str], CarrierKeys],
         holds: Callable[[], Mapping[bytes, bytes]] = dict,
+        is_sole: Callable[[], bool] = lambda: True,
         health: Health,
         portability: LearnedPortability | None = None,
     ) -> None:
-        """`holds`: what the store must say for a turn to be written (see Slots)."""
+        """`holds`: what the store must say for a turn to be written (see Slots). `is_sole`: whether it is all
+        of the account, so that nobody else has a block of it in hand.
+        """
         self._config = config
         self._keys = keys
         self._stage = stage
@@ -97,6 +100,7 @@ class Recorder:
         self._elsewhere = elsewhere
         self._other_keys = other_keys
         self._holds = holds
+        self._is_sole = is_sole
         self._health = health
         self._portability = portability
         self._answers: list[Answer] = []
@@ -104,6 +108,8 @@ class Recorder:
         self._doubts: list[Token] = []
         self._cancels: list[tuple[Run, int, Callable[[bool], None]]] = []
         self._grants_wanted = False
+        self._unclaimed: list[Run] = []
+        """Runs about whose ungranted messages something is to be decided, which nobody knows yet."""
         self._ended_runs: list[Run] = []
         """Runs found to have nothing left to send: their end is still to be recorded."""
         self.copies = Copies(keys, outgoing, epoch)
@@ -209,6 +215,7 @@ class Recorder:
         """
         facts = [*self._in_turn, *self._answers, *self._late]
         self._in_turn, self._answers, self._late, self._doubts, self._ended_runs = [], [], [], [], []
+        self._unclaimed = []
         cancels, self._cancels = self._cancels, []
         self._outgoing.drop_all()
         self.granted_open = 0
@@ -266,16 +273,17 @@ class Recorder:
         if self._outgoing.paused:
             self._take_back(work)
         raised = self._grant(work)
-        # A journal is read in the very step that grants for the first time: a cancellation is in it, or
-        # finds it changed.
+        # A journal is read in the very step that grants for the first time, or claims: a cancellation is in
+        # it, or finds it changed.
         fresh = [run for run in raised if run.fresh]
+        claims = self._claim(work, fresh)
         if not (work.dirty or work.commands or work.events or work.rx or work.later):
             self._in_turn = []
             for done, result in cancelled:
                 done(result)
             return
         try:
-            closed, replies, reads = await self._write(work, fresh)
+            closed, replies, reads = await self._write(work, fresh + claims)
         except Fenced:
             for done, _ in cancelled:
                 done(False)
@@ -287,6 +295,11 @@ class Recorder:
                 await self._look_again(run)
             else:
                 self._first_look(run, replies[position])
+        for run in claims:
+            # Late answers are written to the journal until it grants: it is read again then.
+            run.claimed = run.fresh = True
+        if claims or self._cancels:
+            self.bell.ring()
         for run in raised:
             run.usable = run.grant
         for run in closed:
@@ -309,6 +322,22 @@ class Recorder:
             self.after_turn()
         if self._grants_wanted or self._outgoing.skips:
             self.bell.ring()
+
+    def _claim(self, work: Turn, fresh: list[Run]) -> list[Run]:
+        """Let the journals of these runs say that what is not granted is decided here, too."""
+        claims = [run for run in dict.fromkeys(self._unclaimed) if run.fresh and run not in fresh]
+        self._unclaimed = []
+        for run in claims:
+            run.ended.append((0, blocks.CLAIMED, 0, ""))
+            work.touch(run)
+        return claims
+
+    def _is_ours(self, run: Run) -> bool:
+        """Whether everybody knows that its messages are decided about here. If not, they will soon."""
+        if run.claimed or not run.fresh:
+            return True
+        self._unclaimed.append(run)
+        return False
 
     async def _write(
         self, work: Turn, fresh: list[Run]
@@ -564,6 +593,11 @@ class Recorder:
         held_back = False
         for lane_name, lane in self._outgoing.lanes.items():
             for run in lane:
+                if not left:
+                    break
+                if run.tried_moving < len(run.entries) and not self._is_ours(run):
+                    left -= 1
+                    continue
                 while run.tried_moving < len(run.entries) and left:
                     index = max(run.next, run.tried_moving)
                     run.tried_moving = index + 1
@@ -664,6 +698,9 @@ class Recorder:
         cancels, self._cancels = self._cancels, []
         results: list[tuple[Callable[[bool], None], bool]] = []
         for run, index, done in cancels:
+            if run.open > 0 and not self._is_ours(run):
+                self._cancels.append((run, index, done))
+                continue
             entry = run.entries[index]
             possible = index >= run.next and entry is not None and index not in run.skip
             if possible:
@@ -722,10 +759,16 @@ class Recorder:
         """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is
         withdrawn.
         """
-        for token, _command_id, command_status, message_id, _sequence in late:
+        sole = self._is_sole()
+        for answer in late:
+            token, _command_id, command_status, message_id, _sequence = answer
             run, index, part = token
             entry = run.entries[index]
             if command_status or entry is None:
+                continue
+            if not sole and self.copies.is_away(run, index):
+                # Another process may have the copy in hand: what is remembered here decides nothing.
+                self.on_facts([answer])
                 continue
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")

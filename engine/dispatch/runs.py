@@ -46,6 +46,7 @@ class Run:
     __slots__ = (
         "block",
         "block_id",
+        "claimed",
         "dirty",
         "dropped",
         "ended",
@@ -106,6 +107,8 @@ class Run:
         """Entries not to be written: ended before (journal, cancellation) or forgotten."""
         self.fresh = True
         """Its journal has not been read yet (a cancellation may be in it)."""
+        self.claimed = False
+        """Its journal says that what is not granted is this process's to decide as well."""
         self.dirty = False
         self.tried_moving = 0
         """Entries below were asked whether they can go to another carrier."""

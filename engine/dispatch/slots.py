@@ -78,6 +78,12 @@ class Slots:
         """More than our share: call `release` when nothing is in hand under this slot any more."""
         self.on_renewed: Callable[[], None] = lambda: None
         """The store knows that this process is alive; `until` may have moved on."""
+        self.along: Callable[[], list[tuple[Any, ...]]] = list
+        """Commands to be carried out with the next renewal, and in the same step."""
+        self.on_along: Callable[[list[Any]], None] = lambda replies: None
+        """Their replies."""
+        self._known: dict[int, str] = {}
+        """Epoch -> identity of the others that were members at the last look."""
 
     @property
     def held(self) -> list[int]:
@@ -118,6 +124,10 @@ class Slots:
         commands.append(("HGETALL", keys.members))
         for number in self._numbers:
             commands += [("GET", keys.lease(number)), ("PTTL", keys.lease(number))]
+        known = self._known
+        commands += [("EXISTS", keys.alive(epoch)) for epoch in known]
+        along = self.along()
+        commands += along
         try:
             if self._claims:
                 done = await self._stage.commit_if(self.holds, commands)
@@ -130,10 +140,12 @@ class Slots:
             return 0.0
         if self._claims:
             self.until = asked_at + self._lease_s - MARGIN_S
-        replies = done[before:]
+        replies = done[before : len(done) - len(along)]
         leases = {number: replies[2 * number - 1] for number in self._numbers}
         left_ms = [replies[2 * number] for number in self._numbers if number not in self._claims]
-        others = await self._others(replies[0])
+        there = dict(zip(known, replies[1 + 2 * len(self._numbers) :], strict=True))
+        others = await self._others(replies[0], there)
+        self.on_along(done[len(done) - len(along) :])
         holders = Counter(lease.decode("utf-8", "replace") for lease in leases.values() if lease is not None)
         self.on_renewed()
         wanted, excess = share(len(self._numbers), len(self._claims), [holders[name] for name in others])
@@ -175,26 +187,29 @@ class Slots:
             log.warning("%s: slots %s are another process's now", self._keys.name, lost)
             self.on_lost(lost)
 
-    async def _others(self, members: list[bytes]) -> list[str]:
-        """The living processes besides this one that serve the account."""
+    async def _others(self, members: list[bytes], there: dict[int, int]) -> list[str]:
+        """The living processes besides this one that serve the account. `there`: by epoch, of those that were
+        known before, whether they have shown themselves.
+        """
         others = {
             int(epoch): identity.decode("utf-8", "replace")
             for epoch, identity in zip(members[::2], members[1::2], strict=True)
             if int(epoch) != self._epoch
         }
-        living: list[str] = []
-        if others:
-            replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in others])
-            gone: list[int] = []
-            for (epoch, identity), there in zip(others.items(), replies, strict=True):
-                if there and not self._peers.is_gone(identity):
-                    living.append(identity)
-                else:
-                    gone.append(epoch)
-            if gone:
-                await self._stage.commit([("HDEL", self._keys.members, *gone)])
-        self.alone = not living
-        return living
+        new = [epoch for epoch in others if epoch not in there]
+        if new:
+            replies = await self._stage.read([("EXISTS", self._keys.alive(epoch)) for epoch in new])
+            there = there | dict(zip(new, replies, strict=True))
+        gone = [
+            epoch for epoch, identity in others.items() if not there[epoch] or self._peers.is_gone(identity)
+        ]
+        if gone:
+            await self._stage.commit([("HDEL", self._keys.members, *gone)])
+        for epoch in gone:
+            del others[epoch]
+        self._known = others
+        self.alone = not others
+        return list(others.values())
 
     async def _take(self, numbers: list[int]) -> None:
         """Write our name on slots that nobody holds. Raises StoreError."""

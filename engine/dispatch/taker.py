@@ -193,8 +193,9 @@ class Taker:
                 if not found:
                     self._lanes_empty = True
                     self._idle.ring()
-                    await self.bell.wait()
-                    self._lanes_empty = False
+                    # The bell is also rung when there is room: nothing can be taken before more is queued.
+                    while self._lanes_empty and self._recovered:
+                        await self.bell.wait()
                 pause_s = 0.02
             except StoreError as error:
                 self._recovered = False
@@ -249,18 +250,24 @@ class Taker:
             await self._load(found, slot, first=True)
         return True
 
-    async def look_for_more(self) -> None:
+    @property
+    def in_hand(self) -> int:
+        """Blocks in hand, or being taken."""
+        return len(self._outgoing.runs) + len(self._offered)
+
+    def pending(self) -> list[tuple[Any, ...]]:
+        """The questions whose replies `look_for_more` wants."""
+        return [("XPENDING", lane, GROUP) for lane in self._keys.lanes.values()]
+
+    def look_for_more(self, summaries: list[Any], known: int) -> None:
         """Now and then: whether the pending lists hold more than we know of. What a process took in the name
-        of a slot while it lost it is found so. Raises StoreError.
+        of a slot while it lost it is found so. `known`: what was in hand when they were asked for.
         """
-        lanes = list(self._keys.lanes.values())
-        known = len(self._outgoing.runs) + len(self._offered)
-        summaries = await self._stage.read([("XPENDING", lane, GROUP) for lane in lanes])
         consumers = {b"%d" % number for number in self._slots.held}
         pending = sum(
             int(count) for summary in summaries for name, count in summary[3] or () if name in consumers
         )
-        more = pending > max(known, len(self._outgoing.runs) + len(self._offered))
+        more = pending > max(known, self.in_hand)
         if more and self._more_pending:
             self.recover()
         self._more_pending = more and not self._more_pending

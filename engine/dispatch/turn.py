@@ -103,7 +103,11 @@ class Turn:
     def go_on_later(
         self, run: Run, index: int, entry: Entry, extra: Extra, at_ms: int, command_status: int
     ) -> None:
-        """The message goes on as an entry of a new block, due at `at_ms`; its id stays."""
+        """The message goes on as an entry of a new block, due at `at_ms`; its id stays. What expires before
+        that is due, and told, when it expires.
+        """
+        if entry.expires_ms:
+            at_ms = min(at_ms, max(self.now_ms, entry.expires_ms))
         due = -(-at_ms // LATER_GRAIN_MS) * LATER_GRAIN_MS
         key = (self._carrier, run.block.lane, run.block.app, run.block.campaign, due)
         moved = Entry(

@@ -27,6 +27,7 @@ ABANDONED: Final = 5  # in doubt, and the carrier's policy says never to send tw
 FORGOTTEN: Final = 6  # ended and older than history_s: the body is gone
 UNANSWERED: Final = 7  # sent, and no receipt came within receipt_timeout_s
 ALSO: Final = 8  # no end: a later block in which parts of the message were sent, before it went on from there
+CLAIMED: Final = 9  # no end, and of the whole block: whoever has it in hand decides about it, granted or not
 
 STATE_OF_KIND: Final = {
     FAILED: "rejected",
@@ -147,6 +148,8 @@ class Progress(msgspec.Struct):
     """index -> (kind, command_status, where it moved)."""
     also: dict[int, list[str]] = {}
     """index -> further places with receipts to come."""
+    claimed: bool = False
+    """Whoever has the block in hand has begun to decide about its messages."""
 
 
 def fold(records: list[bytes]) -> Progress:
@@ -164,6 +167,9 @@ def fold(records: list[bytes]) -> Progress:
         for position, index in enumerate(record.sent):
             progress.sent.setdefault((index, parts[position] if parts else 0), record.ids[position])
         for index, kind, command_status, where in record.ended:
+            if kind == CLAIMED:
+                progress.claimed = True
+                continue
             if kind == ALSO:
                 places = progress.also.setdefault(index, [])
                 if where not in places:

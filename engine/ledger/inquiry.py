@@ -38,7 +38,7 @@ class Standing(msgspec.Struct):
     command_status: int
     accepted_ms: int
     begun: bool = False
-    """Some of its block was granted: whoever has it in hand reads its journal no more."""
+    """Some of its block was granted or moved: who has it in hand decides, and reads its journal no more."""
 
     def answer(self, message_id: str) -> dict[str, Any]:
         """The flat object for an app."""
@@ -83,7 +83,8 @@ async def find(stage: Stage, message_id: str, *, watch: bool = False) -> Standin
         end = progress.ended.get(index)
         standing = Standing(
             block.app, carrier, block_id, index, block.lane, entry, records, "queued", False, 0, 0,
-            end[1] if end is not None else 0, block.accepted_ms, progress.grant > 0,
+            end[1] if end is not None else 0, block.accepted_ms,
+            progress.grant > 0 or progress.claimed,
         )  # fmt: skip
         if entry.extra is not None and entry.extra.accepted_ms:
             standing.accepted_ms = entry.extra.accepted_ms

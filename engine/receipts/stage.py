@@ -20,6 +20,7 @@ import msgspec
 from ...codecs import constants as c
 from ...codecs.errors import CodecError
 from ...codecs.fast import delivered_id, receipt_of
+from ...codecs.quoted import quoted_text
 from ...codecs.receipt import Receipt, id_variants, parse_deliver
 from ..bell import Bell
 from ..clock import Clock
@@ -398,7 +399,7 @@ class ReceiptStage:
         }
         for position in parked:
             held = stored[work.keys[position]]
-            held.append(Parked(now_s, work.receipt(position)))
+            held.append(Parked(now_s, work.receipt(position), quoted_text(work.items[position][3])))
             del held[:-ORPHANS_PER_ID_MAX]
         pairs = [each for key, value in stored.items() for each in (key, _encode(value))]
         self.on_due((now_s + int(self._config.orphan_ttl_s)) * 1000)

@@ -211,9 +211,11 @@ class FakeBind:
         self.window = self.window if window is None else window
         self.carrier.on_bound(self)
 
-    def receipt(self, message_id: str, stat: str = "DELIVRD", *, to: str = NUMBER, err: str = "000") -> int:
+    def receipt(
+        self, message_id: str, stat: str = "DELIVRD", *, to: str = NUMBER, err: str = "000", quoted: str = ""
+    ) -> int:
         """A deliver_sm with a receipt; returns its handle."""
-        return self.deliver(receipt_frame(message_id, stat, to=to, err=err))
+        return self.deliver(receipt_frame(message_id, stat, to=to, err=err, quoted=quoted))
 
     def deliver(self, *frames: bytes) -> int:
         handle = getattr(self, "_handle", 0)
@@ -267,11 +269,17 @@ class Sent:
 
 
 def receipt_frame(
-    message_id: str, stat: str = "DELIVRD", *, to: str = NUMBER, err: str = "000", tlvs: Any = ()
+    message_id: str,
+    stat: str = "DELIVRD",
+    *,
+    to: str = NUMBER,
+    err: str = "000",
+    quoted: str = "",
+    tlvs: Any = (),
 ) -> bytes:
     """A deliver_sm in the usual shape; `tlvs`: [(tag, value)]."""
     dates = "submit date:2701150800 done date:2701150801"
-    text = f"id:{message_id} sub:001 dlvrd:001 {dates} stat:{stat} err:{err} text:"
+    text = f"id:{message_id} sub:001 dlvrd:001 {dates} stat:{stat} err:{err} text:{quoted}"
     return pdu.encode(
         pdu.DeliverSm(
             esm_class=4,
