@@ -312,6 +312,7 @@ TESTED_BY = {
     "national_tables": ("tables", "national"),
     "reassembly": ("tables", "reassembly"),
     "rows": ("describe", "rows"),
+    "segment": ("tables", "segment"),
     "sniff": ("tables", "sniff"),
     "structs": ("pdu",),
     "transliterate": ("tables", "transliterate"),
