@@ -193,7 +193,8 @@ class _Reader:
         if self.end - self.at < octets:
             self.missing(field)
             return False
-        value = int.from_bytes(self.frame[self.at : self.at + octets], "big")
+        number = self.frame[self.at : self.at + octets]
+        value = int.from_bytes(number, "big")
         self.values[field.name] = value
         problem = ""
         if field.values is not None and value not in field.values:
@@ -202,8 +203,8 @@ class _Reader:
             self.at,
             octets,
             field.name,
-            self.shown.integer(value, 2 * octets),
-            self.meaning(field.name, value) if self.shown.may_show(value) else "",
+            self.shown.integer(number),
+            self.meaning(field.name, value) if self.shown.may_show(number) else "",
             problem=problem,
             answer=self.answer(field.status) if problem else "",
         )

@@ -15,6 +15,7 @@ _SAR: Final = (c.TAG_SAR_MSG_REF_NUM, c.TAG_SAR_TOTAL_SEGMENTS, c.TAG_SAR_SEGMEN
 OPEN: Final = frozenset(
     {
         c.TAG_RECEIPTED_MESSAGE_ID,
+        c.TAG_NETWORK_ERROR_CODE,
         c.TAG_USSD_SERVICE_OP,
         c.TAG_ITS_SESSION_INFO,
         c.TAG_SMS_SIGNAL,
@@ -109,22 +110,25 @@ class TlvReader:
         return Row(offset, self.at - offset, level, name, shown, meaning, problem, answer, refused)
 
     def _value(self, tag: int, kind: str, value: bytes) -> tuple[str, str]:
-        if kind == "integer":
-            number = int.from_bytes(value, "big")
-            return self.shown.integer(number, 2 * len(value)), meanings.tlv_integer(tag, number)
         if tag == c.TAG_MESSAGE_PAYLOAD:
             return f"{len(value)} octets", ""
-        if tag == c.TAG_NETWORK_ERROR_CODE:
-            error = receipt.network_error(value)
-            return self.shown.octets(value, private=False), meanings.network_error(*error) if error else ""
         if kind == "string":
             text = value.partition(b"\0")[0]
             note = "" if value.endswith(b"\0") else "its NUL is missing"
             if tag == c.TAG_BROADCAST_END_TIME:
                 note = meanings.time(text)[0]
             return self.shown.string(text, private=tag not in OPEN), note
-        meaning = meanings.tlv_integer(tag, int.from_bytes(value, "big"))
-        return self.shown.octets(value, private=tag not in OPEN), meaning
+        if kind == "integer":
+            shown = self.shown.integer(value)
+        else:
+            shown = self.shown.octets(value, private=tag not in OPEN)
+        return shown, self._meaning(tag, value) if self.shown.may_show(value) else ""
+
+    def _meaning(self, tag: int, value: bytes) -> str:
+        if tag == c.TAG_NETWORK_ERROR_CODE:
+            error = receipt.network_error(value)
+            return meanings.network_error(*error) if error else ""
+        return meanings.tlv_integer(tag, int.from_bytes(value, "big"))
 
     def _wrong(self, row: Row, problem: str, status: int | None) -> Row:
         """The same with a problem that the decoder does not mind."""

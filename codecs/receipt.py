@@ -127,9 +127,12 @@ _mandatory = re.compile(
     re.DOTALL,
 ).match
 _command_length = Struct(">I").unpack_from
+_gap = r"[\t-\r ,;|\0]"
+_no_gap = r"[^\t-\r ,;|\0]"
+_key = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)"
+_skipped = rf"{_no_gap}{{1,64}}+"
+_word = f"({_skipped})"
 # Both texts give id, done date, stat and err in this order.
-_word = r"([^\t-\r ,;|\0]{1,64}+)"
-_skipped = r"[^\t-\r ,;|\0]{1,64}+"
 _usual_text = re.compile(
     rf"id:{_word}(?: sub:{_skipped})?+(?: dlvrd:{_skipped})?+ submit date:{_skipped} done date:{_word}"
     rf" stat:{_word} err:{_word}(?: [Tt]ext:|\Z)"
@@ -138,15 +141,13 @@ _usual_text = re.compile(
 
 def _any_order() -> str:
     """What `_scan` takes, but for empty values, repeated keys and values too long."""
-    gap = r"[\t-\r ,;|\0]"
-    key = r"(?:id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:"
-    value = rf"\s?:(?:{gap}++(?!{key}))?+"
+    value = rf"\s?:(?:{_gap}++(?!{_key}\s?:))?+"
     once = [
         rf"{name}{value}(?({number})(?!)){_word}"
         for number, name in enumerate(("id", r"done\s?date", "stat", "err"), 1)
     ]
-    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{key})[^\t-\r ,;|\0]++"]
-    return rf"{gap}*+(?:(?:{'|'.join(once + other)})(?:{gap}++|\Z))*+(?:text\s?:|\Z)"
+    other = [rf"(?:sub(?:mit\s?date)?|dlvrd){value}{_skipped}", rf"(?!{_key}\s?:){_no_gap}++"]
+    return rf"{_gap}*+(?:(?:{'|'.join(once + other)})(?:{_gap}++|\Z))*+(?:text\s?:|\Z)"
 
 
 _unusual_text = re.compile(_any_order(), re.IGNORECASE | re.ASCII).match
@@ -201,8 +202,8 @@ def with_tlvs(
     """`build` with the optional parameters from `end` to the end of `frame`, of which `text` is the Latin-1;
     None if they cannot be read.
     """
+    state = WORDS.get(stat, "unknown")
     if end == len(frame):
-        state = WORDS.get(stat, "unknown")
         return Receipt(message_id, stat, state, err, None, (), source_addr, destination_addr, done_date)
     usual = _usual_tlvs(text, end)
     if usual is not None:
@@ -210,7 +211,6 @@ def with_tlvs(
         octets = 5 + len(message_id) + (7 if network else 0) + (5 if state_octet else 0)
         # All have their right length and none is repeated.
         if tlv_id == message_id and len(tlv_id) + 1 == ord(length) and octets == len(frame) - end:
-            state = WORDS.get(stat, "unknown")
             return Receipt(
                 message_id,
                 stat,
@@ -258,13 +258,11 @@ def build(
 ) -> Receipt:
     """A receipt of what the text said and of the optional parameters, which count more."""
     state = WORDS.get(stat, "unknown")
-    if not tlvs:
-        return Receipt(text_id, stat, state, err, None, (), source_addr, destination_addr, done_date)
     value_of = dict(reversed(tlvs)).get  # so that of a repeated one the first counts
     tlv_id = _string(value_of(c.TAG_RECEIPTED_MESSAGE_ID))
     message_state = value_of(c.TAG_MESSAGE_STATE)
     code = value_of(c.TAG_NETWORK_ERROR_CODE)
-    differ = tlv_id and text_id and tlv_id != text_id and canonical_id(tlv_id) != canonical_id(text_id)
+    differ = tlv_id and text_id and canonical_id(tlv_id) != canonical_id(text_id)
     return Receipt(
         tlv_id or text_id,
         stat,
@@ -319,15 +317,14 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
 
 # --- the text ---------------------------------------------------------------------------------------------
 
-# A separator comes first and the alternatives differ in their first letters: most octets cost one look.
-_KEY = re.compile(
-    r"[\s,;|\0](id|s(?:ub(?:mit\s?date)?|tat)|d(?:lvrd|one\s?date)|err|text)\s?:", re.IGNORECASE | re.ASCII
-)
+# A separator comes first and the keys differ in their first letters: most octets cost one look.
+_fields = re.compile(
+    rf"{_gap}({_key})\s?:(?:{_gap}++(?!{_key}\s?:))?+({_no_gap}*+)", re.IGNORECASE | re.ASCII
+).finditer
 _SPELLINGS: Final = {
     key: key.lower().replace(" ", "")
     for key in ("id", "sub", "dlvrd", "submit date", "done date", "stat", "err", "text", "Text")
 }
-_TOKEN = re.compile(r"[^\s,;|\0]+", re.ASCII).search
 
 
 def _scan(text: str) -> dict[str, str]:
@@ -337,39 +334,34 @@ def _scan(text: str) -> dict[str, str]:
     from its neighbour.
     """
     found: dict[str, str] = {}
-    key = ""
-    start = 0
-    text = " " + text
-    for match in _KEY.finditer(text):
-        if key and key not in found and (token := _TOKEN(text, start, match.start())):
-            found[key] = token[0][:VALUE_CHARACTERS_MAX]
-        key = _SPELLINGS.get(match[1]) or "".join(match[1].lower().split())
-        start = match.end()
+    for match in _fields(" " + text):
+        spelt, word = match.groups()
+        key = _SPELLINGS.get(spelt) or "".join(spelt.lower().split())
         if key == "text":
-            return found
-    if key and key not in found and (token := _TOKEN(text, start)):
-        found[key] = token[0][:VALUE_CHARACTERS_MAX]
+            break
+        if word:
+            found.setdefault(key, word[:VALUE_CHARACTERS_MAX])
     return found
 
 
 def _read_text(data: bytes, esm_class: int) -> dict[str, str]:
-    """The fields, in whichever encoding an id is found; data_coding is not asked: it is often the original's.
+    """The fields, in whichever encoding an id is found, else in that which shows the most of them.
 
+    data_coding is not asked: it is often the original's.
     The octets as they are come first: esm_class may claim a header that is not there, and stripping one would
     cut the fields off and leave the subscriber's words.
     """
     data = data[:RECEIPT_TEXT_OCTETS_MAX]
     if not data:
         return {}
-    without_id: dict[str, str] = {}
+    most: dict[str, str] = {}
     for octets in (data, udh.strip(data)[1]) if esm_class & c.ESM_CLASS_UDHI else (data,):
         for encoding in ("latin-1", "utf-16-be", "utf-16-le"):
             found = _scan(octets.decode(encoding, "replace"))
             if "id" in found:
                 return found
-            if "stat" in found and not without_id:
-                without_id = found
-    return without_id
+            most = max(most, found, key=len)
+    return most
 
 
 # In ASCII or in UTF-16 of either order.

@@ -75,15 +75,18 @@ class Shown:
             return masked(len(value))
         return value.hex(" ")
 
-    def may_show(self, value: int) -> bool:
-        """A digit or a letter where a number should be may be of an address or a password."""
-        return not (self.doubtful and (self.secret or not self.show_text) and chr(value & 0xFF).isalnum())
+    def may_show(self, number: bytes) -> bool:
+        """Digits or letters where a number should be may be of an address or a password."""
+        if not self.doubtful or (self.show_text and not self.secret):
+            return True
+        return not any(map(str.isalnum, number.decode("latin-1")))
 
-    def integer(self, value: int, digits: int) -> str:
+    def integer(self, number: bytes) -> str:
         """Decimal and hexadecimal."""
-        if not self.may_show(value):
+        if not self.may_show(number):
             return "(masked)"
-        return f"{value} (0x{value:0{digits}X})" if value > 9 else str(value)
+        value = int.from_bytes(number, "big")
+        return f"{value} (0x{value:0{2 * len(number)}X})" if value > 9 else str(value)
 
 
 def masked(octets: int) -> str:

@@ -191,11 +191,8 @@ _FULL_WIDTH_OFFSET: Final = 0xFF01 - 0x21
 
 
 def _table() -> dict[str, str]:
-    made = {
-        chr(code): chr(code - _FULL_WIDTH_OFFSET)
-        for code in _FULL_WIDTH
-        if code != _FULL_WIDTH_OFFSET + ord("`")
-    }
+    # The signs behind it have another for the full-width "`", which GSM 7-bit does not know.
+    made = {chr(code): chr(code - _FULL_WIDTH_OFFSET) for code in _FULL_WIDTH}
     made.update({chr(code): text for text, codes in _CODE_POINTS.items() for code in codes})
     made.update({one: text for rows in (_SIGNS, _LETTERS) for text, row in rows.items() for one in row})
     # A character that is only another number for the same one is never looked up.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from todoke.codecs import compiled, pdu
 from todoke.codecs import constants as c
 from todoke.codecs.errors import CodecError
-from todoke.codecs.fields import LAYOUTS, Kind
+from todoke.codecs.fields import LAYOUTS, Field, Kind
 from todoke_tests_pdus import pdus
 
 COVERED = {
@@ -84,6 +84,42 @@ def test_any_value_is_written_the_same_or_refused_the_same(message: pdu.Pdu, dat
     assert fast == outcome(pdu._encode_field_by_field, message, 7, 0)
 
 
+STRINGS = [
+    (struct, field)
+    for struct, writer in pdu._WRITERS.items()
+    if writer
+    for field in LAYOUTS[struct.command_id]
+    if field.kind in (Kind.STRING, Kind.TIME, Kind.MESSAGE)
+]
+
+
+@pytest.mark.parametrize(
+    ("struct", "field"), STRINGS, ids=[f"{struct.__name__}.{field.name}" for struct, field in STRINGS]
+)
+def test_each_string_has_the_same_limits(struct: type[pdu.Pdu], field: Field):
+    """One octet below, at and above the limit, and with a NUL inside."""
+    empty = pdu.encode(struct(), 7)
+    last = field.size - 1 if field.kind is not Kind.MESSAGE else c.SHORT_MESSAGE_OCTETS_MAX
+    for octets in (0, 1, last - 1, last, last + 1):
+        for value in (b"7" * octets, b"7" * (octets // 2) + b"\0" + b"7" * (octets - octets // 2 - 1)):
+            message = struct(**{field.name: value})
+            assert outcome(pdu.encode, message, 7) == outcome(pdu._encode_field_by_field, message, 7, 0)
+        if field.kind is Kind.MESSAGE:
+            frame = empty[:-1] + bytes((octets,)) + b"7" * octets
+        else:
+            at = pdu.encode(struct(**{field.name: b"7" * last}), 7).index(b"7" * last)
+            frame = empty[:at] + b"7" * octets + empty[at:]
+        fits = octets in (0, last) if field.kind is Kind.TIME else octets <= last
+        # The message's limit is not held against what is read.
+        assert same_when_read(whole(frame)) == (fits or field.kind is Kind.MESSAGE)
+
+
+def test_a_message_cut_off_is_left_to_the_patient_way():
+    frame = SUBMIT_SM[:-1]
+    assert not same_when_read(whole(frame))
+    assert not same_when_read(whole(frame), lenient=True)
+
+
 @pytest.mark.parametrize("wrap", [bytearray, memoryview])
 def test_octets_of_another_type_are_written_the_same(wrap: Any):
     message = pdu.SubmitSm(
@@ -99,12 +135,14 @@ def test_shapes_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     assert reader is not None
     assert writer is not None
     shapes = [reader.__globals__["shapes"], writer.__globals__["shapes"]]  # type: ignore[attr-defined]
+    sizes = []
     for octets in (1, 2, 3, 3, 4, 5, 6, 7, 1):
         message = pdu.SubmitSm(source_addr=b"1" * octets, sequence_number=7)
         frame = writer(message, 7, 0)
         assert frame is not None
         assert reader(frame, 0, 7) == message
-        assert all(1 <= len(one) <= 3 for one in shapes)
+        sizes.append([len(one) for one in shapes])
+    assert sizes == [[size, size] for size in (1, 2, 3, 3, 1, 2, 3, 1, 2)]
     # What is beyond a limit is never kept.
     assert writer(pdu.SubmitSm(source_addr=b"1" * 21), 7, 0) is None
     assert all((0, 21, 0, 0, 0, 0) not in one for one in shapes)

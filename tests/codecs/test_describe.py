@@ -875,3 +875,26 @@ def test_cut_anywhere_it_says_so_and_shows_nothing(octets: bytes) -> None:
         found = describe(octets[:end])
         assert found.refused
         assert leaks(found, SOURCE, DESTINATION, TEXT, PASSWORD) == []
+
+
+def test_a_number_of_several_octets_that_may_be_of_an_address_is_not_shown():
+    # The address has slipped to where error_status_code should be, and the second of two is missing.
+    found = describe(frame(c.SUBMIT_MULTI_RESP, b"7\0\2\1\1\0" + b"819\0"))
+    assert found.refused
+    assert [row.value for row in found.rows if row.name == "error_status_code"] == ["(masked)"]
+    # A text has slipped to where an optional parameter should be.
+    found = describe(frame(c.DATA_SM_RESP, b"7\0" + b"\x02\x0c\0\2" + b"a\n" + b"\x04\x24\0\x09"))
+    assert found.refused
+    assert [row.value for row in found.rows if row.name == "sar_msg_ref_num"] == ["(masked)"]
+
+
+def test_what_is_not_shown_is_not_told_by_its_meaning_either():
+    # congestion_state 80, in a PDU that breaks off: it could be the letter P.
+    found = describe(frame(c.DATA_SM_RESP, b"7\0" + b"\x04\x28\0\1P" + b"\x04\x24\0\x09"))
+    assert found.refused
+    shown = [(row.value, row.meaning) for row in found.rows if row.name == "congestion_state"]
+    assert shown == [("(masked)", "")]
+    # network_error_code 819, if it is one.
+    found = describe(frame(c.DATA_SM_RESP, b"7\0" + b"\x04\x23\0\x03819" + b"\x04\x24\0\x09"))
+    shown = [(row.value, row.meaning) for row in found.rows if row.name == "network_error_code"]
+    assert shown == [("(3 octets, masked)", "")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, permutations, product
 from typing import Any
 
 import pytest
@@ -72,6 +73,23 @@ def test_the_template_writes_what_the_complete_encoder_writes(
     for _ in range(2):
         assert TEMPLATE.pdu(sequence_number, *rest) == complete
         assert TEMPLATE.body(*rest) == complete[16:]
+
+
+@pytest.mark.parametrize("data_coding", [0, 8, 255])
+def test_parts_of_one_template_leave_nothing_to_each_other(data_coding: int):
+    template = SubmitTemplate(**TEMPLATE_FIELDS)
+    parts = list(product((0, 0x40), (b"", b"000001000000000R"), ([], [(c.TAG_MESSAGE_STATE, b"\2")])))
+    for esm_class, validity_period, tlvs in chain.from_iterable(permutations(parts, 2)):
+        fields: dict[str, Any] = {
+            "destination_addr": b"819012345678",
+            "data_coding": data_coding,
+            "short_message": b"hi",
+            "esm_class": esm_class,
+            "validity_period": validity_period,
+        }
+        complete = pdu.encode(pdu.SubmitSm(**TEMPLATE_FIELDS, **fields, tlvs=tlvs), 7)
+        assert template.pdu(7, **fields, tlvs=pdu.encode_tlvs(tlvs)) == complete
+        assert template.body(**fields, tlvs=pdu.encode_tlvs(tlvs)) == complete[16:]
 
 
 def test_defaults_of_the_template():

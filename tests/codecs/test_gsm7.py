@@ -67,6 +67,13 @@ def test_odd_octets_show_what_a_handset_shows(octets: bytes, text: str):
     assert gsm7.decode(octets) == text
 
 
+def test_every_octet_behind_an_escape_shows_the_extension_or_the_alphabet():
+    extension = {code: character for character, code in gsm7.EXTENSION.items()} | {gsm7.ESCAPE: " "}
+    for octet in range(256):
+        shown = extension.get(octet, gsm7.BASIC[octet] if octet < 128 else "\ufffd")
+        assert gsm7.decode(bytes((gsm7.ESCAPE, octet))) == shown
+
+
 @given(st.text(st.sampled_from(CHARACTERS), max_size=200))
 def test_every_text_of_the_alphabet_comes_back(text: str):
     octets = gsm7.encode(text)

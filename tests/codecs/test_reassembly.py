@@ -355,6 +355,13 @@ def test_too_many_known_parts():
     assert len(told(assembler, parts)) == 1  # forgotten, so told again
 
 
+def test_limits_can_be_as_low_as_one_and_are_given_by_name():
+    lowest = Limits(ttl_s=0.5, repeat_s=1, told_max=1, series_per_sender_max=1, series_max=1, octets_max=1)
+    assert Assembler(lowest).next_deadline() is None
+    with pytest.raises(TypeError):
+        Limits(60.0)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("name", Limits.__struct_fields__)
 def test_limits_are_positive(name: str):
     for wrong in (0, -1, float("nan")):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
-from todoke.codecs import fast, pdu, udh
+from todoke.codecs import fast, pdu, receipt, udh
 from todoke.codecs.errors import CodecError, FramingError, PduError
 from todoke.codecs.receipt import (
     FINAL_STATES,
@@ -49,6 +49,11 @@ def parsed(*arguments: Any, **fields: Any) -> Receipt:
     receipt = parse_deliver(deliver(*arguments, **fields))
     assert receipt is not None
     return receipt
+
+
+def with_tlvs(frame: bytes, tlvs: bytes) -> bytes:
+    """With octets behind it that our encoder would refuse."""
+    return (len(frame) + len(tlvs)).to_bytes(4, "big") + frame[4:] + tlvs
 
 
 def brief(receipt: Receipt) -> tuple[str, str, str]:
@@ -97,6 +102,7 @@ def test_ids_meet_by_canonical_form_or_variant(submitted: str, received: str):
         ("", "0"),
         (" 12\r\n\0", "12"),
         ("0221067780", "221067780"),
+        ("XYX", "xyx"),
     ],
 )
 def test_05_other_ids_keep_all_that_tells_them_apart(raw: str, canonical: str):
@@ -113,6 +119,7 @@ def test_05_no_variants_of_what_is_no_number():
     assert id_variants("rdwjwxns18krxr9936ey96ymcw") == []
     assert id_variants("0118Z-0122I") == []
     assert id_variants("9" * 66) == []
+    assert id_variants("9" * 65) == [f"{int('9' * 65):x}", str(int("9" * 65, 16))]
     assert id_variants("²") == []
 
 
@@ -259,6 +266,20 @@ def test_24_text_in_message_payload():
 
 def test_only_the_beginning_of_a_payload_is_looked_at():
     assert parsed(b"", (c.TAG_MESSAGE_PAYLOAD, b" " * 60_000 + USUAL)).message_id == ""
+    fields = b"id:5 err:123"
+    for more, err in ((0, "123"), (1, "12")):
+        payload = b" " * (1_024 - len(fields) + more) + fields + b"4" * (1 - more)
+        assert parsed(b"", (c.TAG_MESSAGE_PAYLOAD, payload)).err == err
+
+
+@pytest.mark.parametrize("characters", [64, 65])
+def test_a_value_is_cut_to_64_characters(characters: int):
+    text = f"stat:EXPIRED err:{'e' * characters} id:{'7' * characters}"
+    assert brief(parsed(text)) == ("7" * 64, "expired", "e" * 64)
+    tlvs = b"\0\x1e\0" + bytes((characters,)) + b"8" * characters
+    receipt = parse_deliver(with_tlvs(deliver(b""), tlvs))
+    assert receipt is not None
+    assert receipt.message_id == "8" * 64
 
 
 # --- optional parameters (variants 21, 22, 36, 46) ------------------------------------------------
@@ -294,13 +315,17 @@ def test_id_tlv_without_its_nul():
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(b"\3\1\2", (3, 258)), (b"034", (0, 34)), (b"\3\2", None)],
-    ids=["octets", "36 digits", "too short"],
+    [
+        (b"\3\1\2", (3, 258)),
+        (b"034", (0, 34)),
+        (b"12\0", (0, 12)),
+        (b"12X", (0x31, 0x3258)),
+        (b"\3\2", None),
+    ],
+    ids=["octets", "36 digits", "digits and a NUL", "octets that look like digits", "too short"],
 )
 def test_network_error_code(value: bytes, expected: tuple[int, int] | None):
-    frame = deliver(USUAL)
-    frame += b"\x04\x23" + len(value).to_bytes(2, "big") + value
-    receipt = parse_deliver(len(frame).to_bytes(4, "big") + frame[4:])
+    receipt = parse_deliver(with_tlvs(deliver(), b"\x04\x23" + len(value).to_bytes(2, "big") + value))
     assert receipt is not None
     assert receipt.network_error == expected
 
@@ -340,10 +365,18 @@ def test_25_esm_class_0_and_the_id_as_tlv():
         "my id: 5",
         "stat:DELIVRD done date:1",
         "see id:5 stat:DELIVRD done date:2611211001",
+        "id: stat:DELIVRD done date:2611211001",
+        "id:5 stat: done date:2611211001",
+        "id:5 submit date:2611211000 done date:2611211001 err:000",
     ],
 )
 def test_a_subscribers_words_are_no_receipt(text: str):
     assert parse_deliver(deliver(text, esm_class=0)) is None
+
+
+@pytest.mark.parametrize("date", ["submit date", "submitdate", "done date", "donedate"])
+def test_an_id_a_state_and_one_date_of_either_name_are_a_receipt(date: str):
+    assert brief(parsed(f"id:5 {date}:2611211001 stat:DELIVRD", esm_class=0)) == ("5", "delivered", "")
 
 
 @pytest.mark.parametrize("esm_class", [0x04, 0x24, 0x20, 0x08, 0x07, 0xC4 & ~0x40])
@@ -357,6 +390,33 @@ def test_26_receipt_with_a_user_data_header():
     assert brief(parsed(USUAL, esm_class=0x44)) == ("1234567890", "delivered", "000")
     text = header + USUAL.decode().encode("utf-16-be")
     assert brief(parsed(text, esm_class=0x44, data_coding=8)) == ("1234567890", "delivered", "000")
+
+
+def test_26_a_header_that_is_not_there_does_not_lead_to_the_subscribers_words():
+    words = b" id:6 stat:EXPIRED err:7 done date:1"
+    for fields in (b"id:5 stat:DELIVRD text:", b"id:5 stat:DELIVRD stat:DELIVRD text:"):
+        text = fields.ljust(1 + ord("i"), b".") + words
+        assert brief(parsed(text, esm_class=0x44)) == ("5", "delivered", "")
+
+
+def test_26_a_header_that_esm_class_does_not_announce_is_text():
+    assert parsed(udh.concat8(7, 1, 1) + b"id:7 stat:EXPIRED").message_id == ""
+
+
+def test_without_an_id_the_reading_with_the_most_fields_counts():
+    header = udh.concat8(7, 1, 1)
+    # With the header in front, `stat` does not begin a word.
+    assert brief(parsed(header + b"stat:EXPIRED err:21", esm_class=0x44)) == ("", "expired", "21")
+    # Of two that show as many the first, the octets as they are.
+    both = b"stat:EXPIRED" + " stat:DELIVRD".encode("utf-16-be")
+    assert brief(parsed(both)) == ("", "expired", "")
+
+
+def test_22_id_and_state_as_tlvs_the_rest_in_the_text():
+    receipt = parsed(
+        b"done date:2611211001 err:21", (c.TAG_RECEIPTED_MESSAGE_ID, b"7\0"), (c.TAG_MESSAGE_STATE, b"\3")
+    )
+    assert (*brief(receipt), receipt.done_date) == ("7", "expired", "21", "2611211001")
 
 
 def test_26_a_subscribers_acknowledgement_in_free_words_is_no_receipt():
@@ -433,8 +493,7 @@ def test_a_wrong_sm_length_does_not_hide_the_receipt():
 
 
 def test_broken_tlvs_do_not_hide_the_receipt():
-    frame = deliver() + b"\x04\x27\x00"
-    receipt = parse_deliver(len(frame).to_bytes(4, "big") + frame[4:])
+    receipt = parse_deliver(with_tlvs(deliver(), b"\x04\x27\x00"))
     assert receipt is not None
     assert receipt.state == "delivered"
 
@@ -541,3 +600,86 @@ def test_nothing_is_read_behind_the_text_however_it_is_spelt(key: str):
     for esm_class in (0, 4):
         found = parsed(f"id: 7 done date: 1 stat: DELIVRD {key}: err:9 sub:2", esm_class=esm_class)
         assert (found.message_id, found.err) == ("7", "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("service_type", b"CMTXX"),
+        ("service_type", b""),
+        ("source_addr", b"8" * 20),
+        ("source_addr", b""),
+        ("destination_addr", b"8" * 20),
+        ("destination_addr", b""),
+        ("schedule_delivery_time", b"261121100100036+"),
+        ("validity_period", b"261121100100036+"),
+    ],
+)
+def test_the_short_way_keeps_the_limits_of_the_fields_before_the_text(field: str, value: bytes):
+    frame = deliver(**{field: value})
+    assert _usual_receipt(frame) == (_patiently(frame, False), 4)
+    if value:
+        longer = frame.replace(value, value + value[:1])
+        with pytest.raises(PduError) as caught:
+            parse_deliver(len(longer).to_bytes(4, "big") + longer[4:])
+        assert caught.value.field == field
+
+
+ID, NETWORK, STATE = (
+    (c.TAG_RECEIPTED_MESSAGE_ID, b"1234567890\0"),
+    (c.TAG_NETWORK_ERROR_CODE, b"\3\1\2"),
+    (c.TAG_MESSAGE_STATE, b"\3"),
+)
+
+
+@pytest.mark.parametrize(
+    ("tlvs", "network_error", "state"),
+    [
+        ([ID], None, "unknown"),
+        ([ID, STATE], None, "expired"),
+        ([NETWORK, ID], (3, 258), "unknown"),
+        ([ID, NETWORK, STATE], (3, 258), "expired"),
+        ([STATE, NETWORK, ID], (3, 258), "expired"),
+        ([(c.TAG_MESSAGE_STATE, b"\x63"), ID], None, "unknown"),
+    ],
+)
+def test_the_usual_parameters_are_read_the_short_way(
+    tlvs: list[tuple[int, bytes]],
+    network_error: tuple[int, int] | None,
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    frame = deliver(USUAL.replace(b"DELIVRD", b"WOBBLED"), *tlvs)
+    patient = _patiently(frame, False)
+    monkeypatch.delattr(receipt, "decode_tlvs")
+    found = parse_deliver(frame)
+    assert found is not None
+    assert (found.message_id, found.network_error, found.state) == ("1234567890", network_error, state)
+    assert found == patient
+
+
+def test_nor_does_the_short_way_need_them_where_there_are_none(monkeypatch: pytest.MonkeyPatch):
+    frame = deliver()
+    monkeypatch.delattr(receipt, "decode_tlvs")
+    assert parsed() == _patiently(frame, False)
+
+
+def test_a_repeated_state_counts_once_the_first():
+    assert parsed(USUAL, ID, STATE, (c.TAG_MESSAGE_STATE, b"\2")).state == "expired"
+
+
+def test_what_a_wrong_length_makes_part_of_the_id_is_no_parameter_of_its_own():
+    frame = deliver(USUAL, ID, NETWORK)
+    at = frame.index(b"\0\x1e\0\x0b")
+    swallowed = frame[: at + 3] + bytes((11 + 7,)) + frame[at + 4 :]
+    found = parse_deliver(swallowed)
+    assert found is not None
+    assert (found.message_id, found.network_error) == ("1234567890", None)
+
+
+def test_an_id_of_one_character_is_as_good_as_one_of_64():
+    for octets in (1, 64):
+        text = USUAL.replace(b"1234567890", b"7" * octets)
+        found = _usual_receipt(deliver(text, (c.TAG_RECEIPTED_MESSAGE_ID, b"7" * octets + b"\0")))
+        assert found is not None
+        assert found[0].message_id == "7" * octets

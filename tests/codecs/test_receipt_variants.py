@@ -333,7 +333,11 @@ def test_variants(octets: bytes, expected: dict[str, Any] | None):
     assert fast.receipt_of(octets) in (None, wanted)
 
 
-@pytest.mark.parametrize("text", [USUAL, USUAL.replace(b" sub:", b"  sub:")], ids=["usual", "unusual"])
+@pytest.mark.parametrize(
+    "text",
+    [USUAL, USUAL.replace(b" sub:", b"  sub:"), USUAL.replace(b" sub:", b" id:7 sub:")],
+    ids=["usual", "unusual", "an id twice"],
+)
 @pytest.mark.parametrize(
     ("esm_class", "strictly"),
     [(0, False), (4, True), (8, True), (0x20, True), (0x10, False), (0x18, False), (0x40, False)],

@@ -81,6 +81,11 @@ def test_a_count_beyond_the_octets_gives_what_they_hold():
     assert septets.unpack(b"", None, 3) == b""
 
 
+@pytest.mark.parametrize("count", range(17))
+def test_without_a_header_seven_septets_are_padded(count: int):
+    assert septets.padded(b"1" * count) == b"1" * count + (b"\r" if count % 8 == 7 else b"")
+
+
 @given(SEPTETS, FILL)
 def test_padded_leaves_no_room_for_a_phantom(data: bytes, fill_bits: int):
     padded = septets.padded(data, fill_bits)

@@ -214,10 +214,7 @@ class Loop(Quick):
     def __init__(self, run: Run) -> None:
         self.run = run
         self.at_import = entered(run.filename)
-
-    def pytest_configure(self) -> None:
-        super().pytest_configure()
-        self.imported = self.at_import.__enter__()
+        self.imported = self.at_import.__enter__()  # now, for conftest.py may already import the module
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.at_import.__exit__(None, None, None)
@@ -303,16 +300,23 @@ def entered(filename: str) -> Iterator[set[tuple[str, int]]]:
 
 
 TESTED_BY = {
-    "constants": ("errors", "pdu"),
+    "constants": ("tables", "errors", "pdu"),
     "cuts": ("cuts", "segment"),
-    "describe_text": ("describe",),
-    "describe_tlvs": ("describe",),
+    "describe": ("describe", "descriptions"),
+    "describe_text": ("describe", "descriptions"),
+    "describe_tlvs": ("describe", "descriptions"),
     "fields": ("pdu",),
-    "meanings": ("describe",),
-    "names": ("describe",),
-    "national_tables": ("national",),
-    "rows": ("describe",),
+    "gsm7": ("gsm7", "national"),
+    "meanings": ("tables", "describe", "descriptions"),
+    "names": ("tables", "describe"),
+    "national_tables": ("tables", "national"),
+    "reassembly": ("tables", "reassembly"),
+    "rows": ("describe", "rows"),
+    "segment": ("tables", "segment"),
+    "sniff": ("tables", "sniff"),
     "structs": ("pdu",),
+    "transliterate": ("tables", "transliterate"),
+    "versions": ("tables", "versions"),
 }
 """Modules whose tests have another name."""
 
