@@ -48,6 +48,7 @@ from .portability import LearnedPortability
 from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
 from .recorder import Elsewhere, Recorder
 from .retry import parse_classes
+from .settling import Found
 from .slots import MARGIN_S as LEASE_MARGIN_S
 from .slots import Slots
 from .taker import Taker
@@ -225,6 +226,7 @@ class Carrier:
         self.due.on_released = self.taker.queued
         self.due.on_parked = self.receipts.look_for
         self.due.on_settled = self.recorder.copies.settled
+        self.due.on_found = self._found
         self.due.applying = self.receipts.applying
         self.slots.on_gained = self._gained
         self.slots.on_lost = lambda numbers: self._fenced()
@@ -274,6 +276,8 @@ class Carrier:
             self.outgoing.lease_until = self.slots.until
             self._run_binds()
         self.taker.recover()
+        # What its holder had put off is ours to release.
+        self.due.notice(0)
 
     def _run_binds(self) -> None:
         for number in self.slots.held:
@@ -412,6 +416,10 @@ class Carrier:
             await anyio.sleep(UNDECIDED_S)
             async with self._late_lock:
                 await self.late.write(undecided)
+
+    async def _found(self, found: Found) -> None:
+        async with self._late_lock:
+            await self.late.write_found(found.block, found.position, found.part, found.message_id)
 
     # -- an operator's hand ----------------------------------------------------------------------------
 

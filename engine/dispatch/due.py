@@ -28,30 +28,24 @@ from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import (
-    DESTINATION_DIGITS,
     MANY,
-    WITHDRAWN,
-    Origin,
-    Parked,
     candidates,
     decode_parked,
-    encode_contested,
     index_key,
     index_keys,
     is_final,
     joined,
     look_pause_s,
-    new_value,
     next_look,
     origin_of,
     since_s,
 )
-from .holds import Settled, settle
+from .holds import doubt_field
+from .settling import Found, Settling
 
 log = logging.getLogger("todoke.due")
 
 DUE_AT_ONCE_MAX: Final = 64
-DUE_PAGE: Final = 500
 LONGEST_SLEEP_S: Final = 60.0
 ERROR_PAUSE_S: Final = 0.5
 RECHECK_MIN_S: Final = 1.0
@@ -59,6 +53,8 @@ HELD_LANE: Final = "urgent"
 HDEL_CHUNK: Final = 4_000
 ORPHAN_SCAN_COUNT: Final = 500
 ORPHAN_SWEEP_S: Final = 300.0
+FIND_LOOK_S: Final = 30.0
+"""How often it is looked whose the orphans are."""
 JOURNAL_RECORDS_MAX: Final = 64
 """A finished block's journal with more records than this is written anew as one."""
 
@@ -77,6 +73,10 @@ class DueStage:
         self._next_ms: float = 0
         self._bell = Bell()
         self._sweep_at_ms = 0
+        self._find_at_ms = 0
+        self._settling = Settling(config, keys, stage)
+        self.on_found: Callable[[Found], Awaitable[None]] = _nothing
+        """Awaited with each part in doubt that a receipt is found to speak of."""
         self.applying = anyio.Lock()
         """Held while receipts are applied to the index."""
         self.on_released: Callable[[], None] = lambda: None
@@ -135,6 +135,10 @@ class DueStage:
                 await self._finish(member, rest, now_ms)
         if released:
             self.on_released()
+        if now_ms >= self._find_at_ms:
+            self._find_at_ms = now_ms + int(FIND_LOOK_S * 1000)
+            await self._find_messages()
+        self.notice(self._find_at_ms)
         if now_ms >= self._sweep_at_ms:
             self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)
             await self._sweep_orphans(now_ms // 1000)
@@ -149,7 +153,8 @@ class DueStage:
         if score is None:
             await self._stage.unwatch()
             return
-        settled, more = await self._settle(block_id) if held else ([], [])
+        now_s = int(self._clock.wall())
+        settled, more = await self._settling.withdraw(block_id, now_s) if held else ([], [])
         record = blocks.Record(
             blocks.FORMAT,
             self._epoch,
@@ -178,92 +183,10 @@ class DueStage:
                 self.on_settled(block_id, each.position, each.part)
             self.on_parked([each.key for each in settled])
 
-    async def _settle(self, block_id: str) -> tuple[list[Settled], list[tuple[Any, ...]]]:
-        """What orphans say of a block that was held for them, and the index entries that follow."""
-        (body, number) = await self._stage.read(
-            [("GET", self._keys.block(block_id)), ("HLEN", self._keys.orphans)]
-        )
-        if not number or body is None:
-            return [], []
-        block = blocks.decode_block(body)
-        orphans: list[tuple[bytes, list[Parked]]] = []
-        cursor: bytes | int = 0
-        while True:
-            ((cursor, pairs),) = await self._stage.read(
-                [("HSCAN", self._keys.orphans, cursor, "COUNT", ORPHAN_SCAN_COUNT)]
-            )
-            orphans += [
-                (key, decode_parked(value)) for key, value in zip(pairs[::2], pairs[1::2], strict=True)
-            ]
-            if int(cursor) == 0:
-                break
-        if not orphans:
-            return [], []
-        # An orphan whose id is in the index has its message already: another hold was settled by it, and the
-        # receipt stage has not taken it up yet.
-        (known,) = await self._stage.read([("HMGET", self._keys.receipts, *(key for key, _ in orphans))])
-        orphans = [each for each, value in zip(orphans, known, strict=True) if value is None]
-        config = self._config
-        settled, contested = settle(
-            block,
-            orphans,
-            config.response_timeout_s,
-            one_receipt=config.multipart_receipts == "one",
-            rivals=await self._held_beside(block_id),
-        )
-        rx: list[bytes] = []
-        now_s = int(self._clock.wall())
-        for index, part, _, message_id in settled:
-            entry = block.entries[index]
-            assert entry is not None
-            origin = Origin(
-                block_id,
-                index,
-                part,
-                entry.parts,
-                block.app,
-                entry.ref,
-                entry.to[-DESTINATION_DIGITS:],
-                blocks.message_id(config.name, block_id, index, entry),
-                WITHDRAWN,
-            )
-            rx += [index_key(message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
-        commands: list[tuple[Any, ...]] = []
-        if contested:
-            parked = dict(orphans)
-            pairs = [each for key in contested for each in (key, encode_contested(parked[key]))]
-            commands.append(("HSET", self._keys.orphans, *pairs))
-        if rx:
-            commands.append(("HSET", self._keys.receipts, *rx))
-        if commands:
-            commands.append(("INCR", self._keys.receipts_version))
-        return settled, commands
-
-    async def _held_beside(self, block_id: str) -> list[blocks.Entry]:
-        """What is in doubt and held in other blocks: an orphan that fits may be one of theirs."""
-        held: list[str] = []
-        start = 0
-        while True:
-            (page,) = await self._stage.read(
-                [("ZRANGEBYSCORE", self._keys.due, "-inf", "+inf", "LIMIT", start, DUE_PAGE)]
-            )
-            names = [member.rpartition(b":")[2].decode() for member in page if member.startswith(b"h:")]
-            held += [name for name in names if name != block_id]
-            if len(page) < DUE_PAGE:
-                break
-            start += DUE_PAGE
-        if not held:
-            return []
-        commands: list[tuple[Any, ...]] = [("GET", self._keys.block(name)) for name in held]
-        commands += [("LRANGE", self._keys.journal(name), 0, -1) for name in held]
-        replies = await self._stage.read(commands)
-        found: list[blocks.Entry] = []
-        for body, records in zip(replies[: len(held)], replies[len(held) :], strict=True):
-            progress = blocks.fold(records)
-            done = progress.ended.keys() | {index for index, _ in progress.sent}
-            entries = [] if body is None else blocks.decode_block(body).entries
-            found += [entry for index, entry in enumerate(entries) if entry is not None and index not in done]
-        return found
+    async def _find_messages(self) -> None:
+        """Receipts that came after the copies of what they speak of were sent."""
+        for found in await self._settling.find(int(self._clock.wall())):
+            await self.on_found(found)
 
     # -- the end of a block ----------------------------------------------------------------------------
 
@@ -432,8 +355,8 @@ class DueStage:
                 return
 
 
-async def _nothing(receipts: list[Receipt]) -> None:
-    """Nobody asks, so nothing is learnt."""
+async def _nothing(what: object) -> None:
+    """Nobody listens."""
 
 
 class _Look:
@@ -523,6 +446,9 @@ class _Look:
         ]
         if kept:
             commands.append(("HSET", keys.receipts, *kept))
+        doubts = [field for position in self.over for field in self._doubts(position)]
+        if doubts:
+            commands.append(("HDEL", keys.doubts, *doubts))
         tables: dict[bytes, list[str]] = {}
         for position in self.over:
             if is_origin(block.entries[position]):
@@ -562,6 +488,13 @@ class _Look:
                 ("RPUSH", journal, blocks.encode(record)),
             ]
         return commands
+
+    def _doubts(self, position: int) -> list[bytes]:
+        """What may be noted of an entry that did not simply end with its answer."""
+        entry = self.block.entries[position]
+        if entry is None or position not in self.progress.ended:
+            return []
+        return [doubt_field(entry.to, self.block.block_id, position, part) for part in range(entry.parts)]
 
     def _is_over(self, value: bytes, over: set[int]) -> bool:
         origin = origin_of(value)

@@ -1,131 +1,119 @@
-"""What a hold waits for: receipts that tell that a part in doubt was taken after all. Pure.
+"""What receipts tell of parts in doubt. Pure.
 
 The answer to a submit_sm was lost, and with it the message_id, so the receipt of that part matches nothing
-and is parked as an orphan. Before a copy is sent, the orphans are asked: one that came since the part was
-written, to the same number, from the same sender, and that quotes no other words, is taken for its receipt.
-Where fewer fit than parts are in doubt, of this message and of others it fits as well, nobody can tell which
-part a receipt speaks of: all of them are sent again. A copy too many costs less than a message lost.
+and is parked as an orphan. Every part in doubt is noted in `{c}:doubts` until it is known what became of it.
+Before its copy is sent, and later too, the orphans are asked: one that came since the part was written, to
+the same number, from the same sender, and that quotes no other words, is taken for its receipt. Where fewer
+fit than parts are in doubt, of this message and of others that they fit as well, nobody can tell which part a
+receipt speaks of, and all of them are sent again: a copy too many costs less than a message lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ...codecs.quoted import speaks_of
-from ..ledger.blocks import Block, Entry, pending_parts
+from ..ledger.blocks import Entry
 from ..receipts.fields import DESTINATION_DIGITS, Parked
 
 BEFORE_DOUBT_S: Final = 5.0
 """A part may have been written this much longer than response_timeout_s before its doubt was recorded."""
 
-_RIVAL: Final = -1
-"""In place of a position: an entry of another block."""
+
+class Doubt(NamedTuple):
+    """The parts of one message whose answers were lost at one attempt."""
+
+    place: str
+    """Where they were sent from: `block.index`."""
+    parts: list[int]
+    since_ms: int
+    """When their doubt was recorded."""
+    entry: Entry | None
+    """The message; None when it is forgotten, and only its number is known."""
 
 
 class Settled(NamedTuple):
-    """A part that was taken: where its copy stands, and the orphan that says so."""
+    """A part that was taken, and the orphan that says so."""
 
-    position: int
+    place: str
     part: int
     key: bytes
     """Of the orphan in `{c}:orphans`."""
     message_id: str
 
 
+def doubt_field(to: str, block_id: str, index: int, part: int) -> bytes:
+    """The field of a part in `{c}:doubts`; its value is when the doubt was recorded, in milliseconds."""
+    return f"{to[-DESTINATION_DIGITS:]} {block_id}.{index}.{part}".encode()
+
+
+def read_doubts(pairs: Sequence[bytes]) -> dict[str, dict[str, tuple[list[int], int]]]:
+    """Fields and values of `{c}:doubts`: the end of a number -> place -> (parts, since when)."""
+    found: dict[str, dict[str, tuple[list[int], int]]] = {}
+    for field, value in zip(pairs[::2], pairs[1::2], strict=True):
+        tail, _, rest = field.decode().partition(" ")
+        place, _, part = rest.rpartition(".")
+        parts, _ = found.setdefault(tail, {}).setdefault(place, ([], int(value)))
+        parts.append(int(part))
+    return found
+
+
+def by_number(orphans: Iterable[tuple[bytes, list[Parked]]]) -> dict[str, dict[bytes, Parked]]:
+    """Orphans by the end of the numbers on them. One that came twice counts once."""
+    found: dict[str, dict[bytes, Parked]] = {}
+    for key, parked in orphans:
+        for each in parked:
+            for address in {each.receipt.source_addr, each.receipt.destination_addr}:
+                found.setdefault(address[-DESTINATION_DIGITS:], {}).setdefault(key, each)
+    return found
+
+
 def settle(
-    block: Block,
-    orphans: Iterable[tuple[bytes, list[Parked]]],
+    doubts: Iterable[Doubt],
+    orphans: dict[bytes, Parked],
     response_timeout_s: float,
     *,
     one_receipt: bool,
-    rivals: Iterable[Entry] = (),
-) -> tuple[list[Settled], list[bytes]]:
-    """The parts of a held block that need no copy, by these orphans (an orphan settles one part); and the
-    orphans that fit messages which nevertheless must be sent again.
+) -> list[Settled]:
+    """Which of the parts in doubt to one number these orphans speak of: an orphan speaks of one part.
 
-    `one_receipt`: this carrier tells of a whole message at once. `rivals`: messages in doubt that are held in
-    other blocks.
+    `one_receipt`: this carrier tells of a whole message at once.
     """
-    wanted: dict[str, list[tuple[int, Entry]]] = {}
-    for index, entry in enumerate(block.entries):
-        if entry is not None and entry.extra is not None and entry.extra.doubled and entry.extra.receipt:
-            wanted.setdefault(entry.to[-DESTINATION_DIGITS:], []).append((index, entry))
-    if not wanted:
-        return [], []
-    found: dict[str, list[tuple[int, bytes, Parked]]] = {}
-    known: set[tuple[str, bytes]] = set()
-    for key, parked in orphans:
-        for each in parked:
-            receipt = each.receipt
-            for address in {receipt.source_addr, receipt.destination_addr}:
-                tail = address[-DESTINATION_DIGITS:]
-                # A receipt that came twice tells of one part; and a scan may return the same orphan again.
-                if tail in wanted and (tail, key) not in known:
-                    known.add((tail, key))
-                    found.setdefault(tail, []).append((each.came_s, key, each))
-    others: dict[str, list[tuple[int, Entry]]] = {}
-    for entry in rivals:
-        tail = entry.to[-DESTINATION_DIGITS:]
-        if tail in found:
-            others.setdefault(tail, []).append((_RIVAL, entry))
-    settled: list[Settled] = []
-    contested: dict[bytes, None] = {}
-    for tail, waiting in found.items():
-        waiting.sort(key=lambda each: each[:2])
-        done, open_ = _share_out(wanted[tail], others.get(tail, []), waiting, response_timeout_s, one_receipt)
-        settled += done
-        contested |= dict.fromkeys(open_)
-    return settled, list(contested)
-
-
-def _share_out(
-    entries: list[tuple[int, Entry]],
-    others: list[tuple[int, Entry]],
-    waiting: list[tuple[int, bytes, Parked]],
-    response_timeout_s: float,
-    one_receipt: bool,
-) -> tuple[list[Settled], set[bytes]]:
-    """The orphans of one number among the messages to it: only where there are enough for all they fit."""
+    waiting = sorted(orphans, key=lambda key: orphans[key].came_s)
     fitting = [
-        (index, entry, {key: each for _, key, each in waiting if _fits(entry, each, response_timeout_s)})
-        for index, entry in sorted([*entries, *others], key=lambda each: _doubted_ms(each[1]))
+        (doubt, [key for key in waiting if _fits(doubt, orphans[key], response_timeout_s)])
+        for doubt in sorted(doubts, key=lambda each: each.since_ms)
     ]
     settled: list[Settled] = []
     used: set[bytes] = set()
-    contested: set[bytes] = set()
-    for index, entry, orphans in fitting:
-        if index == _RIVAL or not orphans:
+    for doubt, keys in fitting:
+        if not keys:
             continue
-        needed = sum(
-            _needed(other, one_receipt)
-            for _, other, theirs in fitting
-            if not theirs.keys().isdisjoint(orphans)
+        wanted = sum(
+            _needed(other, one_receipt) for other, theirs in fitting if not set(theirs).isdisjoint(keys)
         )
-        if len(orphans) < needed:
-            contested.update(orphans)
+        if len(keys) < wanted:
             continue
-        keys = [key for key in orphans if key not in used][: _needed(entry, one_receipt)]
-        used.update(keys)
-        parts = pending_parts(entry)
-        for part, key in zip(parts, keys * len(parts), strict=False):
-            settled.append(Settled(index, part, key, orphans[key].receipt.message_id))
-    return settled, contested
+        mine = [key for key in keys if key not in used][: _needed(doubt, one_receipt)]
+        used.update(mine)
+        for part, key in zip(sorted(doubt.parts), mine * len(doubt.parts), strict=False):
+            settled.append(Settled(doubt.place, part, key, orphans[key].receipt.message_id))
+    return settled
 
 
-def _needed(entry: Entry, one_receipt: bool) -> int:
-    return 1 if one_receipt else len(pending_parts(entry))
+def _needed(doubt: Doubt, one_receipt: bool) -> int:
+    return 1 if one_receipt else len(doubt.parts)
 
 
-def _doubted_ms(entry: Entry) -> int:
-    return entry.extra.first_ms if entry.extra is not None else 0
-
-
-def _fits(entry: Entry, parked: Parked, response_timeout_s: float) -> bool:
-    if parked.came_s * 1000 < _doubted_ms(entry) - (response_timeout_s + BEFORE_DOUBT_S) * 1000:
+def _fits(doubt: Doubt, parked: Parked, response_timeout_s: float) -> bool:
+    if parked.came_s * 1000 < doubt.since_ms - (response_timeout_s + BEFORE_DOUBT_S) * 1000:
         return False
-    if parked.contested or not parked.receipt.message_id:
+    if not parked.receipt.message_id:
         return False
+    entry = doubt.entry
+    if entry is None:
+        return True
     if speaks_of(parked.quoted, entry.text) is False:
         return False
     sender = entry.sender.removeprefix("+")

@@ -16,11 +16,12 @@ import msgspec
 
 from ..clock import Clock
 from ..ledger import blocks
-from ..ledger.blocks import Extra
+from ..ledger.blocks import Block, Extra
 from ..ledger.durable import DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import CarrierKeys
 from ..receipts.fields import DESTINATION_DIGITS, WITHDRAWN, index_key
+from .holds import doubt_field
 from .outgoing import Token
 
 log = logging.getLogger("todoke.late")
@@ -52,16 +53,24 @@ class LateFacts:
         """Write these down, as often as the store needs. Returns those whose message the new holder had not
         decided on: it may still hold it for in doubt, and send a copy.
         """
-        return [fact for fact in facts if fact[2] == 0 and await self._write_one(fact)]
+        undecided: list[Answer] = []
+        for fact in facts:
+            (run, index, part), _, command_status, message_id, _ = fact
+            if command_status == 0 and await self._write(run.block, index, part, message_id):
+                undecided.append(fact)
+        return undecided
 
-    async def _write_one(self, fact: Answer) -> bool:
-        (run, index, part), _, _, message_id, _ = fact
-        entry = run.entries[index]
+    async def write_found(self, block: Block, index: int, part: int, message_id: str) -> None:
+        """A receipt, by its id, tells that this part was taken whose answer is lost."""
+        await self._write(block, index, part, message_id.encode("latin-1", "replace"))
+
+    async def _write(self, block: Block, index: int, part: int, message_id: bytes) -> bool:
+        entry = block.entries[index]
         if entry is None:
             return False
         raw = message_id.decode("latin-1")
         while True:
-            place, fold, undecided = await self._find(run.block_id, index, part)
+            place, fold, undecided = await self._find(block.block_id, index, part)
             if fold is None:
                 log.info("%s: an answer came after its message was forgotten", self._carrier)
                 await self._stage.unwatch()
@@ -70,17 +79,16 @@ class LateFacts:
             if fold.sent.get((position, part)) == raw:
                 await self._stage.unwatch()
                 return undecided
-            withdrawn = place != (run.block_id, index)
-            commands, told = self._commands(fact, place, withdrawn)
+            commands, told = self._commands(block, index, part, message_id, place)
             replies = await self._stage.commit_surely(commands)
             if replies is None:
                 continue
             self.written += 1
             if told is not None:
-                self.on_events(run.block.app, 1)
+                self.on_events(block.app, 1)
             if message_id and (entry.extra is None or entry.extra.receipt):
                 self.on_orphans([index_key(message_id)])
-            log.info("%s: an answer came after its slot was lost; it is written down", self._carrier)
+            log.info("%s: what became of a part in doubt is written down", self._carrier)
             return undecided
 
     async def _find(
@@ -118,28 +126,31 @@ class LateFacts:
         return blocks.fold(records) if there else None
 
     def _commands(
-        self, fact: Answer, place: tuple[str, int], withdrawn: bool
+        self, block: Block, index: int, part: int, message_id: bytes, place: tuple[str, int]
     ) -> tuple[list[tuple[Any, ...]], Told | None]:
-        (run, index, part), _, _, message_id, _ = fact
-        entry = run.entries[index]
+        entry = block.entries[index]
         assert entry is not None
+        withdrawn = place != (block.block_id, index)
         block_id, position = place
         now_ms = int(self._clock.wall() * 1000)
         extra = entry.extra or Extra()
-        mid = blocks.message_id(self._carrier, run.block_id, index, entry)
+        mid = blocks.message_id(self._carrier, block.block_id, index, entry)
         record = blocks.Record(
             blocks.FORMAT, self._epoch, -1, [position], [part], [message_id.decode("latin-1")]
         )
-        commands: list[tuple[Any, ...]] = [("RPUSHX", self._keys.journal(block_id), blocks.encode(record))]
+        commands: list[tuple[Any, ...]] = [
+            ("RPUSHX", self._keys.journal(block_id), blocks.encode(record)),
+            ("HDEL", self._keys.doubts, doubt_field(entry.to, block.block_id, index, part)),
+        ]
         if not withdrawn and extra.message_id:
             carrier, origin_block, origin_index = blocks.split_message_id(extra.message_id)
-            also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{run.block_id}.{index}")
+            also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{block.block_id}.{index}")
             known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
             commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
         if message_id and extra.receipt:
             doubled = WITHDRAWN if withdrawn and not extra.doubled else True
             origin = (
-                *(block_id, position, part, entry.parts, run.block.app, entry.ref),
+                *(block_id, position, part, entry.parts, block.app, entry.ref),
                 *(entry.to[-DESTINATION_DIGITS:], mid, doubled),
             )
             value = b"0" + (now_ms // 1000).to_bytes(4, "big") + _encode(origin)
@@ -149,5 +160,5 @@ class LateFacts:
             told = Told(
                 "report", mid, entry.ref, "sent", self._carrier, 1, 0, extra.doubled, None, now_ms
             )  # fmt: skip
-            commands += publish(run.block.app, [told])
+            commands += publish(block.app, [told])
         return commands, told

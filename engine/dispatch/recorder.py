@@ -39,6 +39,7 @@ from ..receipts.fields import (
 from . import retry
 from .copies import Copies
 from .health import Health, destination_full
+from .holds import doubt_field
 from .outgoing import NOT_NOW, Outgoing, Token, grant_more
 from .portability import LearnedPortability, teaches
 from .runs import IN_DOUBT, OK, OUT_OF_TIME, LongMessage, Run, parts_to_send
@@ -372,6 +373,8 @@ class Recorder:
                 finish_at += FINISH_GRAIN_MS - finish_at % FINISH_GRAIN_MS
                 commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))
                 work.due_times.append(finish_at)
+        if work.doubts:
+            commands.append(("HSET", self._keys.doubts, *work.doubts))
         commands += work.commands
         commands += work.places(self._epoch)
         for app, told in work.events.items():
@@ -526,7 +529,9 @@ class Recorder:
         """One decision for a message: final here, again later, or over another carrier."""
         extra = entry.extra or Extra()
         statuses = [status for status in failed.values() if status not in (IN_DOUBT, OUT_OF_TIME)]
-        doubt = IN_DOUBT in failed.values()
+        doubtful = [part for part, outcome in failed.items() if outcome == IN_DOUBT]
+        doubt = bool(doubtful)
+        work.doubt(run, index, entry, doubtful)
         worst: retry.Decision | None = None
         last_status = 0
         health = self._health
@@ -575,6 +580,8 @@ class Recorder:
             attempts=extra.attempts + (1 if worst is not None and worst.burns else 0),
             pending=pending if entry.parts > 1 else None,
             doubled=extra.doubled or doubt,
+            doubts=extra.doubts + doubt,
+            doubt=f"{run.block_id}.{index}" if doubt else extra.doubt,
             first_ms=first_ms,
             last_status=last_status,
             accepted_ms=extra.accepted_ms or run.block.accepted_ms,
@@ -764,7 +771,12 @@ class Recorder:
             token, _command_id, command_status, message_id, _sequence = answer
             run, index, part = token
             entry = run.entries[index]
-            if command_status or entry is None:
+            if entry is None:
+                continue
+            work.commands.append(
+                ("HDEL", self._keys.doubts, doubt_field(entry.to, run.block_id, index, part))
+            )
+            if command_status:
                 continue
             if not sole and self.copies.is_away(run, index):
                 # Another process may have the copy in hand: what is remembered here decides nothing.

@@ -14,6 +14,7 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.events import Told
 from ..ledger.keys import CarrierKeys
 from ..receipts.fields import joined
+from .holds import doubt_field
 from .runs import Run
 
 LATER_GRAIN_MS: Final = 250
@@ -34,6 +35,8 @@ class Turn:
         self.events: dict[str, list[Told]] = {}
         self.later: dict[tuple[str, str, str, str, int], list[tuple[Run, int, Entry, int]]] = {}
         self.due_times: list[int] = []
+        self.doubts: list[bytes] = []
+        """Fields and values of `{c}:doubts`, alternating."""
         self.resolved_parts = 0
         self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
 
@@ -66,6 +69,12 @@ class Turn:
         run.ended.append((index, kind, command_status, where))
         run.open -= 1
         self.touch(run)
+
+    def doubt(self, run: Run, index: int, entry: Entry, parts: list[int]) -> None:
+        """The answers to these parts are lost: a receipt may tell of them."""
+        if entry.extra is None or entry.extra.receipt:
+            for part in parts:
+                self.doubts += [doubt_field(entry.to, run.block_id, index, part), b"%d" % self.now_ms]
 
     def fail(self, run: Run, index: int, entry: Entry, status_class: str, command_status: int) -> None:
         self.end(run, index, blocks.FAILED, command_status)

@@ -61,6 +61,10 @@ class Extra(msgspec.Struct, array_like=True, gc=False):
     """The SMSC took a part of it without giving a message_id: no receipt can end it."""
     first_ms: int = 0
     """When it was first refused or in doubt: the retry horizon counts from there."""
+    doubts: int = 0
+    """How often it was in doubt: so many copies before this one may have been taken."""
+    doubt: str = ""
+    """Where the last of them was sent from: `block.index`."""
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):

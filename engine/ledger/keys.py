@@ -24,6 +24,7 @@ class CarrierKeys:
     __slots__ = (
         "answers",
         "asks",
+        "doubts",
         "due",
         "hand",
         "lanes",
@@ -48,6 +49,8 @@ class CarrierKeys:
         self.receipts_version = self.prefix + b"rx:version"
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
+        self.doubts = self.prefix + b"doubts"
+        """Parts whose answers were lost, until it is known what became of them (see dispatch.holds)."""
         self.members = self.prefix + b"members"
         self.asks = self.prefix + b"asks"
         self.answers = self.prefix + b"answers"

@@ -75,8 +75,6 @@ class Parked(msgspec.Struct, array_like=True):
     receipt: Receipt
     quoted: str = ""
     """The words of the message that it quotes."""
-    contested: bool = False
-    """Several messages in doubt that it might speak of were sent again: it settles none that comes later."""
 
 
 decode_parked = msgspec.msgpack.Decoder(list[Parked]).decode
@@ -84,11 +82,6 @@ decode_parked = msgspec.msgpack.Decoder(list[Parked]).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Origin).decode
 _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
-
-
-def encode_contested(parked: list[Parked]) -> bytes:
-    """The value of an orphan that several messages in doubt fit."""
-    return _encode([msgspec.structs.replace(each, contested=True) for each in parked])
 
 
 def index_key(message_id: bytes) -> bytes:

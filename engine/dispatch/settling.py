@@ -1,0 +1,202 @@
+"""Asking the orphans about parts in doubt: the reads around `holds.settle`, on the due stage's connection.
+
+At the end of a hold, for the block that is to be sent again; and now and then for everything in doubt, so
+that a receipt that comes later still finds its message, whatever was told of it meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final, NamedTuple
+
+from ..config import CarrierConfig
+from ..ledger import blocks
+from ..ledger.durable import DurableStage
+from ..ledger.keys import CarrierKeys
+from ..receipts.fields import (
+    DESTINATION_DIGITS,
+    WITHDRAWN,
+    Origin,
+    Parked,
+    decode_parked,
+    index_key,
+    new_value,
+)
+from .holds import BEFORE_DOUBT_S, Doubt, Settled, by_number, doubt_field, read_doubts, settle
+
+SCAN_COUNT: Final = 500
+
+Commands = list[tuple[Any, ...]]
+
+
+class Withdrawn(NamedTuple):
+    """A part of a held block that is not sent again."""
+
+    position: int
+    part: int
+    key: bytes
+    message_id: str
+
+
+class Found(NamedTuple):
+    """A part in doubt that an orphan speaks of."""
+
+    block: blocks.Block
+    position: int
+    part: int
+    message_id: str
+
+
+class Settling:
+    """Of one account. Shares its stage with the due stage, which awaits one method at a time."""
+
+    def __init__(self, config: CarrierConfig, keys: CarrierKeys, stage: DurableStage) -> None:
+        self._config = config
+        self._keys = keys
+        self._stage = stage
+
+    async def withdraw(self, block_id: str, now_s: int) -> tuple[list[Withdrawn], Commands]:
+        """What orphans say of a block that was held for them, and the index entries that follow.
+
+        Raises StoreError.
+        """
+        keys = self._keys
+        body, number = await self._stage.read([("GET", keys.block(block_id)), ("HLEN", keys.orphans)])
+        if not number or body is None:
+            return [], []
+        block = blocks.decode_block(body)
+        held: dict[str, tuple[int, blocks.Entry]] = {}
+        for index, entry in enumerate(block.entries):
+            if entry is not None and entry.extra is not None and entry.extra.doubt and entry.extra.receipt:
+                held[entry.extra.doubt] = (index, entry)
+        tails = {entry.to[-DESTINATION_DIGITS:] for _, entry in held.values()}
+        withdrawn: list[Withdrawn] = []
+        rx: list[bytes] = []
+        gone: list[bytes] = []
+        async for settled in self._settled(
+            tails, {place: entry for place, (_, entry) in held.items()}, now_s
+        ):
+            if settled.place not in held:
+                continue  # held elsewhere, or sent again: its own time comes
+            index, entry = held[settled.place]
+            assert entry.extra is not None
+            withdrawn.append(Withdrawn(index, settled.part, settled.key, settled.message_id))
+            origin = Origin(
+                block_id,
+                index,
+                settled.part,
+                entry.parts,
+                block.app,
+                entry.ref,
+                entry.to[-DESTINATION_DIGITS:],
+                blocks.message_id(self._config.name, block_id, index, entry),
+                # An earlier copy may have been sent for another doubt.
+                WITHDRAWN if entry.extra.doubts <= 1 else True,
+            )
+            rx += [index_key(settled.message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
+            gone.append(_field(entry.to, settled.place, settled.part))
+        if not rx:
+            return [], []
+        return withdrawn, [
+            ("HSET", keys.receipts, *rx),
+            ("HDEL", keys.doubts, *gone),
+            ("INCR", keys.receipts_version),
+        ]
+
+    async def find(self, now_s: int) -> list[Found]:
+        """Whose the orphans are that have waited until every answer was there or in doubt. Raises
+        StoreError.
+        """
+        keys = self._keys
+        orphans, doubts = await self._stage.read([("HLEN", keys.orphans), ("HLEN", keys.doubts)])
+        if not orphans or not doubts:
+            return []
+        before_s = now_s - int(self._config.response_timeout_s + BEFORE_DOUBT_S)
+        found: list[Found] = []
+        async for settled in self._settled(None, {}, before_s):
+            block_id, _, index = settled.place.rpartition(".")
+            (body,) = await self._stage.read([("GET", keys.block(block_id))])
+            if body is not None:
+                block = blocks.decode_block(body)
+                found.append(Found(block, int(index), settled.part, settled.message_id))
+        return found
+
+    async def _settled(
+        self, tails: set[str] | None, entries: dict[str, blocks.Entry], came_until_s: int
+    ) -> AsyncGenerator[Settled]:
+        """What the orphans that came until then say of what is in doubt to these numbers (None: to any).
+
+        `entries`: messages that are at hand, by the place they were sent from.
+        """
+        keys = self._keys
+        orphans = by_number(
+            [
+                (key, [each for each in decode_parked(value) if each.came_s <= came_until_s])
+                async for key, value in self._scan(keys.orphans)
+            ]
+        )
+        numbers = (orphans.keys() if tails is None else tails) & orphans.keys()
+        if not numbers:
+            return
+        pairs = [each async for pair in self._scan(keys.doubts) for each in pair]
+        doubts = {tail: places for tail, places in read_doubts(pairs).items() if tail in numbers}
+        if not doubts:
+            return
+        # An orphan whose id is in the index has its message already, and the receipt stage has not taken it
+        # up
+        # yet.
+        asked = list({key for tail in doubts for key in orphans[tail]})
+        (known,) = await self._stage.read([("HMGET", keys.receipts, *asked)])
+        taken = {key for key, value in zip(asked, known, strict=True) if value is not None}
+        places_of_all = {place for places in doubts.values() for place in places}
+        entries = entries | await self._entries(places_of_all - entries.keys())
+        for tail, places in doubts.items():
+            waiting: dict[bytes, Parked] = {
+                key: parked for key, parked in orphans[tail].items() if key not in taken
+            }
+            told = settle(
+                [
+                    Doubt(place, parts, since_ms, entries.get(place))
+                    for place, (parts, since_ms) in places.items()
+                ],
+                waiting,
+                self._config.response_timeout_s,
+                one_receipt=self._config.multipart_receipts == "one",
+            )
+            for each in told:
+                yield each
+
+    async def _entries(self, places: set[str]) -> dict[str, blocks.Entry]:
+        names = sorted({place.rpartition(".")[0] for place in places})
+        if not names:
+            return {}
+        bodies = await self._stage.read([("GET", self._keys.block(name)) for name in names])
+        held = {
+            name: blocks.decode_block(body).entries
+            for name, body in zip(names, bodies, strict=True)
+            if body is not None
+        }
+        found: dict[str, blocks.Entry] = {}
+        for place in places:
+            name, _, index = place.rpartition(".")
+            entry = held[name][int(index)] if name in held else None
+            if entry is not None:
+                found[place] = entry
+        return found
+
+    async def _scan(self, key: bytes) -> AsyncGenerator[tuple[bytes, bytes]]:
+        cursor: bytes | int = 0
+        seen: set[bytes] = set()  # a scan may return a field twice
+        while True:
+            ((cursor, pairs),) = await self._stage.read([("HSCAN", key, cursor, "COUNT", SCAN_COUNT)])
+            for field, value in zip(pairs[::2], pairs[1::2], strict=True):
+                if field not in seen:
+                    seen.add(field)
+                    yield field, value
+            if int(cursor) == 0:
+                return
+
+
+def _field(to: str, place: str, part: int) -> bytes:
+    block_id, _, index = place.rpartition(".")
+    return doubt_field(to, block_id, int(index), part)
