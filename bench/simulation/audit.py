@@ -231,8 +231,8 @@ def _untrue(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
             if any(copy.state == "delivered" and copy.answered_at for copy in each)
         ]
         sure = [copy for copy in taken if not _doubtful(evidence, copy)]
-        if number in evidence.cancelled_at and state != "cancelled":
-            yield f"message {number} was cancelled, its report says {state}"
+        if number in evidence.cancelled_at and told[0].event.state != "cancelled":
+            yield f"message {number} was cancelled, its report says {told[0].event.state}"
         if state == "delivered" and len(delivered) < expected:
             yield f"message {number} is told delivered, {len(delivered)} of {expected} parts were"
         if state == "delivered" and event.delivered_parts != expected:

@@ -40,7 +40,6 @@ from ..receipts.fields import (
     origin_of,
     since_s,
 )
-from .holds import doubt_field
 from .settling import Found, Settling
 
 log = logging.getLogger("todoke.due")
@@ -142,6 +141,7 @@ class DueStage:
         if now_ms >= self._sweep_at_ms:
             self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)
             await self._sweep_orphans(now_ms // 1000)
+            await self._settling.forget(now_ms - int(self._config.orphan_ttl_s * 1000))
         self.notice(self._sweep_at_ms)
         if len(found) == DUE_AT_ONCE_MAX:
             self.notice(now_ms)
@@ -446,9 +446,6 @@ class _Look:
         ]
         if kept:
             commands.append(("HSET", keys.receipts, *kept))
-        doubts = [field for position in self.over for field in self._doubts(position)]
-        if doubts:
-            commands.append(("HDEL", keys.doubts, *doubts))
         tables: dict[bytes, list[str]] = {}
         for position in self.over:
             if is_origin(block.entries[position]):
@@ -488,13 +485,6 @@ class _Look:
                 ("RPUSH", journal, blocks.encode(record)),
             ]
         return commands
-
-    def _doubts(self, position: int) -> list[bytes]:
-        """What may be noted of an entry that did not simply end with its answer."""
-        entry = self.block.entries[position]
-        if entry is None or position not in self.progress.ended:
-            return []
-        return [doubt_field(entry.to, self.block.block_id, position, part) for part in range(entry.parts)]
 
     def _is_over(self, value: bytes, over: set[int]) -> bool:
         origin = origin_of(value)

@@ -121,6 +121,16 @@ class Settling:
                 found.append(Found(block, int(index), settled.part, settled.message_id))
         return found
 
+    async def forget(self, before_ms: int) -> None:
+        """Doubts noted before that are noted no more: by then their receipts, if they came, are gone as well.
+        Until then they count, whatever has become of their messages: a receipt may be theirs. Raises
+        StoreError.
+        """
+        keys = self._keys
+        old = [field async for field, value in self._scan(keys.doubts) if int(value) < before_ms]
+        for start in range(0, len(old), SCAN_COUNT):
+            await self._stage.commit([("HDEL", keys.doubts, *old[start : start + SCAN_COUNT])])
+
     async def _settled(
         self, tails: set[str] | None, entries: dict[str, blocks.Entry], came_until_s: int
     ) -> AsyncGenerator[Settled]:
