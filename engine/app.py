@@ -344,7 +344,8 @@ async def run_node(
     result = DrainResult(0)
     async with open_store(config) as store, anyio.create_task_group() as group:
         numbers = read_numbers(config)
-        engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for, numbers=numbers)
+        clock = SystemClock()
+        engine = Engine(config, store, clock, random.Random(), tcp_connector_for, numbers=numbers)
         node = await engine.start(group)
         intake = Intake(
             node,
@@ -353,6 +354,7 @@ async def run_node(
                 frame_octets_max=config.intake.frame_octets_max,
                 connections_max=config.intake.connections_max,
             ),
+            wall=clock.wall,
             desk=engine.desk,
             operators={0, os.geteuid()},
         )
