@@ -32,6 +32,8 @@ HISTORY_S = 1.0
 IN_FLIGHT = {"response_delay_s": 0.04}
 """An SMSC at which a window stays full: 500 parts a second."""
 
+DATED = Path(__file__).with_name("dated.py")
+
 OnPdu = TypeVar("OnPdu", bound=Callable[[Direction, int, bytes], bytes | Cut | None])
 
 MAY_STAY = re.compile(
@@ -140,6 +142,13 @@ class Node:
         self.door = lab.stack.enter_context(Closing(RedisDoor(str(lab.server.socket))))
         self.process: subprocess.Popen[str] | None = None
         self.config = ""
+        self._date = self.site.directory / "date"
+
+    def date(self, by_s: float) -> None:
+        """Its date is off by so much from now on. The node must be `dated` before it starts."""
+        new = self._date.with_suffix(".new")
+        new.write_text(str(by_s))
+        new.rename(self._date)
 
     def start(self, **more: Any) -> None:
         """Start it, or start it again."""
@@ -149,7 +158,8 @@ class Node:
             node = "[node]\ndrain_s = 10\n"
             url = f'[redis]\nurl = "redis://{self.door.host}"\n'
             self.config = carrier(lab.host, **fields) + url + node
-        self.process = self.site.node(self.config)
+        program = (str(DATED), str(self._date)) if self._date.exists() else ()
+        self.process = self.site.node(self.config, *program)
 
     def kill(self) -> None:
         """kill -9, without waiting: safe in a proxy's thread."""
@@ -253,9 +263,11 @@ class Lab:
         assert self._smsc is not None
         self._smsc.send_signal(signal.SIGCONT)
 
-    def node(self, name: str = "a", **more: Any) -> Node:
-        """A node that answers."""
+    def node(self, name: str = "a", *, dated: bool = False, **more: Any) -> Node:
+        """A node that answers. `dated`: its date can be set."""
         node = Node(self, name)
+        if dated:
+            node.date(0)
         self.nodes.append(node)
         self.stack.callback(node.site.end)
         node.start(**more)
@@ -322,6 +334,10 @@ class Lab:
         doubled = {ids[to] for to, copies in self.smsc_site.parts().items() if copies > 1}
         assert doubled <= self.reports.doubled, "doubled, and its report does not say so"
 
+    def lost_binds(self) -> int:
+        """Sessions that ended, as the SMSC knows."""
+        return sum(event.word == "lost" for event in self.events())
+
     def events(self) -> list[LogEvent]:
         """What the SMSC logged of binds."""
         return [one for one in read_log(self.directory / "smsc.log") if isinstance(one, LogEvent)]
@@ -333,6 +349,29 @@ class Lab:
         with suppress(AssertionError):
             self.server.thaw()
         self.stack.close()
+
+
+class At:
+    """An `on_pdu` that does something at some PDUs of one kind."""
+
+    def __init__(self, command_id: int, *numbers: int) -> None:
+        self._command_id = command_id
+        self._numbers = numbers
+        self.seen = 0
+
+    def __call__(self, direction: Direction, command_id: int, frame: bytes) -> bytes | Cut | None:
+        if command_id != self._command_id:
+            return None
+        self.seen += 1
+        return self.does(frame) if self.seen in self._numbers else None
+
+    def does(self, frame: bytes) -> bytes | Cut | None:
+        raise NotImplementedError
+
+
+class Lose(At):
+    def does(self, frame: bytes) -> bytes:
+        return b""
 
 
 def freeze(process: subprocess.Popen[Any]) -> None:

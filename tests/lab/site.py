@@ -43,9 +43,13 @@ class Site:
         self.listeners: list[Hostile] = []
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        return self.run(name, "-m", *arguments)
+
+    def run(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """A Python process."""
         with (self.directory / f"{name}.{len(self.processes)}.err").open("w") as error:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", *arguments],
+                [sys.executable, "-P", *arguments],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -69,10 +73,11 @@ class Site:
         self.listeners.append(Hostile(script, slowly))
         return self.listeners[-1]
 
-    def node(self, config: str) -> subprocess.Popen[str]:
-        """A node that answers."""
+    def node(self, config: str, *program: str) -> subprocess.Popen[str]:
+        """A node that answers. `program`: what is run in the place of `-m todoke.engine.cli`."""
         (self.directory / "todoke.toml").write_text(config)
-        process = self.start("serve", "todoke.engine.cli", "serve", "todoke.toml")
+        words = program or ("-m", "todoke.engine.cli")
+        process = self.run("serve", *words, "serve", "todoke.toml")
         until(lambda: process.poll() is not None or self.status(), self.errors)
         assert process.poll() is None, self.errors()
         return process
