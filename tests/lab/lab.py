@@ -263,9 +263,10 @@ class Lab:
         assert self._smsc is not None
         self._smsc.send_signal(signal.SIGCONT)
 
-    def node(self, name: str = "a", *, dated: bool = False, **more: Any) -> Node:
-        """A node that answers. `dated`: its date can be set."""
+    def node(self, name: str = "a", *, dated: bool = False, log_to: int | None = None, **more: Any) -> Node:
+        """A node that answers. `dated`: its date can be set; `log_to`: where its log goes."""
         node = Node(self, name)
+        node.site.log_to = log_to
         if dated:
             node.date(0)
         self.nodes.append(node)

@@ -41,6 +41,8 @@ class Site:
         self.socket = directory / "run" / "todoke.sock"
         self.processes: list[subprocess.Popen[str]] = []
         self.listeners: list[Hostile] = []
+        self.log_to: int | None = None
+        """A descriptor that standard error goes to, in the place of a file."""
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
         return self.run(name, "-m", *arguments)
@@ -53,7 +55,7 @@ class Site:
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=error,
+                stderr=error if self.log_to is None else self.log_to,
                 text=True,
             )
         self.processes.append(process)
