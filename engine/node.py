@@ -13,6 +13,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from . import stranded
 from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
@@ -26,6 +27,7 @@ from .ledger.events import Told, publish, rfc3339
 from .ledger.keys import LANES
 from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
+from .peers import Peers
 from .receipts.correlation import CLOSED
 
 log = logging.getLogger("todoke.node")
@@ -60,8 +62,10 @@ class TodokeNode:
         carriers: dict[str, Carrier],
         feeds: dict[str, Feed],
         epoch: int,
+        peers: Peers,
     ) -> None:
         self._config = config
+        self._peers = peers
         self._clock = clock
         self._accept = accept
         self._preparer = preparer
@@ -243,6 +247,7 @@ class TodokeNode:
         try:
             async with self._inquiry_lock:
                 carriers = [await self._carrier_status(carrier) for carrier in self._carriers.values()]
+                waiting = await stranded.look(self._inquiry_stage, self._carriers, self._feeds, self._peers)
         except StoreError as error:
             raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
         return {
@@ -256,6 +261,7 @@ class TodokeNode:
             "apps": [
                 {"name": feed.app, "unacknowledged": feed.unacknowledged} for feed in self._feeds.values()
             ],
+            "stranded": msgspec.to_builtins(waiting),
             "intake": msgspec.to_builtins(self.intake_statistics()),
         }
 

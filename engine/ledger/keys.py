@@ -17,6 +17,10 @@ GROUP: Final = b"engine"
 PROCESS_EPOCH: Final = b"{todoke}:epoch"
 """Counter without a time to live: each engine process takes the next number and mints its ids from it."""
 
+KNOWN_CARRIERS: Final = b"{todoke}:carriers"
+KNOWN_APPS: Final = b"{todoke}:apps"
+"""Names under which something may be kept -> the epoch of the last process that served them."""
+
 
 class CarrierKeys:
     """Every key of one carrier account."""

@@ -63,6 +63,13 @@ def test_what_is_missing_is_told(was: str, becomes: str, expected: str) -> None:
     assert expected in found
 
 
+def test_one_account_under_two_names_is_told() -> None:
+    other = CARRIER.replace('"docomo"', '"docomo2"')
+    (found,) = warnings(CARRIER + other)
+    assert "docomo2: the same account as docomo" in found
+    assert warnings(CARRIER + other.replace("127.0.0.1", "127.0.0.2")) == []
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost"])
 def test_loopback_needs_no_tls(host: str) -> None:
     assert warnings(CARRIER.replace("127.0.0.1", host)) == []
