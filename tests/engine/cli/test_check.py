@@ -39,7 +39,7 @@ def test_a_plain_configuration_has_no_warning() -> None:
         ("in_doubt = 'resend'", "always makes a second copy"),
         ("in_doubt = 'never'", "can lose the message"),
         (
-            CARRIER.replace("docomo", "au") + "[[route]]\ncarriers = ['docomo']",
+            CARRIER.replace("docomo", "au").replace('"x"', '"y"') + "[[route]]\ncarriers = ['docomo']",
             "[[carrier]] au: no route leads there",
         ),
     ],
