@@ -120,8 +120,8 @@ def _one_account_twice(config: Config) -> list[str]:
             first = accounts.setdefault((host, carrier.system_id), carrier.name)
             if first != carrier.name:
                 found.append(
-                    f"[[carrier]] {carrier.name}: the same account as {first} ({carrier.system_id} at {host});"
-                    " receipts of one may come over binds of the other, and find no message there"
+                    f"[[carrier]] {carrier.name} is the account {first} too ({carrier.system_id} at {host}): "
+                    "receipts of one may come over binds of the other, and find no message"
                 )
     return found
 

@@ -39,6 +39,7 @@ class CarrierKeys:
         "queued",
         "receipts",
         "receipts_version",
+        "unreadable",
     )
 
     def __init__(self, name: str) -> None:
@@ -52,6 +53,8 @@ class CarrierKeys:
         self.receipts_version = self.prefix + b"rx:version"
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
+        self.unreadable = self.prefix + b"unreadable"
+        """Frames of deliver_sm that could not be read, for a person to look at."""
         self.members = self.prefix + b"members"
         self.asks = self.prefix + b"asks"
         self.answers = self.prefix + b"answers"

@@ -66,7 +66,7 @@ def test_what_is_missing_is_told(was: str, becomes: str, expected: str) -> None:
 def test_one_account_under_two_names_is_told() -> None:
     other = CARRIER.replace('"docomo"', '"docomo2"')
     (found,) = warnings(CARRIER + other)
-    assert "docomo2: the same account as docomo" in found
+    assert "docomo2 is the account docomo too" in found
     assert warnings(CARRIER + other.replace("127.0.0.1", "127.0.0.2")) == []
 
 
