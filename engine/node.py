@@ -7,7 +7,7 @@ Implements `intake.node.Node` over the ledger and the carriers, and owns nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -300,6 +300,13 @@ class TodokeNode:
             "orphans": replies[6],
             "due": replies[7],
             "receipt_lag_s": round(status.receipt_lag_s, 4),
+            "no_receipt_share": round(_no_receipt_share(status.counts), 6),
             "last_error": errors[-1] if errors else None,
             "counts": status.counts,
         }
+
+
+def _no_receipt_share(counts: Mapping[str, int]) -> float:
+    """Of the parts whose receipt came or was given up: the share of the latter, since the start."""
+    given_up = counts["unanswered"]
+    return given_up / max(1, given_up + counts["receipts"])
