@@ -28,7 +28,8 @@ START_S_MAX = 15.0
 WINDOW = 20
 MESSAGES = 300
 LEASE_S = 3.2
-HISTORY_S = 1.0
+HISTORY_S = 0.5
+"""Every test ends when all is forgotten."""
 IN_FLIGHT = {"response_delay_s": 0.04}
 """An SMSC at which a window stays full: 500 parts a second."""
 
