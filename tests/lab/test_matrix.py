@@ -83,6 +83,7 @@ All stand on `site.py` (processes, an app), `proxy.py` (networks) and `lab.py` (
        engine/test_clock::test_a_date_that_is_wrong_for_a_while_changes_nothing
        engine/test_clock::test_a_date_that_stays_what_it_became_loses_and_doubles_nothing
        engine/test_clock::test_leases_that_end_with_a_step_of_the_stores_date_move_a_slot_and_double_nothing
+       sim:clock_step sim:store_clock_step
     43 lab/test_store::test_fault_43_the_store_ends_and_comes_back
        lab/test_store::test_fault_43_the_store_is_away_longer_than_a_lease
        lab/test_commit_points::test_fault_43_the_connection_falls_at_a_commit sim:store_crash
