@@ -25,6 +25,7 @@ from anyio.abc import TaskGroup
 
 from ..codecs import segment
 from ..codecs.errors import TextError
+from . import stranded
 from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
 from .config_errors import ConfigError
@@ -40,7 +41,7 @@ from .intake.server import DEFAULT_APP, Intake
 from .ledger.accept import BLOCK_MESSAGES_MAX, AcceptStage
 from .ledger.blocks import Block, Entry
 from .ledger.keys import PROCESS_EPOCH, CarrierKeys
-from .ledger.port import Store
+from .ledger.port import Stage, Store, StoreError
 from .node import TodokeNode
 from .peers import MachinePeers, Peers
 
@@ -95,6 +96,11 @@ class Engine:
         stage = self._store.stage("start")
         (epoch,) = await stage.read([("INCR", PROCESS_EPOCH)])
         self.epoch = int(epoch)
+        names = [carrier.name for carrier in self.config.carrier]
+        await stranded.write_names(stage, names, self.app_names, self.epoch)
+        waiting = (await stranded.look(stage, names, self.app_names, self._peers)).lines()
+        for line in waiting:
+            log.warning("%s", line)
         numbers = itertools.count(1)
 
         def mint() -> str:
@@ -110,6 +116,7 @@ class Engine:
             await feed.load()
         routes = [route.carriers for route in self.config.route]
         shared = {name for carriers in routes if len(carriers) > 1 for name in carriers}
+        routed = {name for carriers in routes for name in carriers}
         for config in self.config.carrier:
             carrier = Carrier(
                 config,
@@ -124,7 +131,8 @@ class Engine:
                 other_keys=carrier_keys.__getitem__,
                 app_for=lambda _to: self.app_names[0],
                 portability=portability.learned,
-                alternatives=config.name in shared,
+                # What waits at a carrier that no route names any more may go wherever routes lead.
+                alternatives=config.name in shared or config.name not in routed,
             )
             self.carriers[config.name] = carrier
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
@@ -166,6 +174,7 @@ class Engine:
             self.carriers,
             self.feeds,
             self.epoch,
+            self._peers,
         )
         self.desk = Desk(
             self._clock,
@@ -180,6 +189,7 @@ class Engine:
         for feed in self.feeds.values():
             group.start_soon(feed.run)
         group.start_soon(accept.run)
+        group.start_soon(self._look_for_stranded, stage, waiting)
         return node
 
     async def _counted(self) -> list[int]:
@@ -190,6 +200,14 @@ class Engine:
         commands += [("GET", key) for keys in self._carrier_keys.values() for key in keys.queued.values()]
         counts = [int(value or 0) for value in await self._counting.read(commands)]
         return [*counts[: len(self.feeds)], sum(counts[len(self.feeds) :])]
+
+    async def _look_for_stranded(self, stage: Stage, said: list[str]) -> None:
+        """A task: at the start, a process that served a name may have died so lately that it seems alive."""
+        await anyio.sleep(max(carrier.lease_s for carrier in self.config.carrier) + LOOK_S)
+        with contextlib.suppress(StoreError):
+            for line in (await stranded.look(stage, self.carriers, self.app_names, self._peers)).lines():
+                if line not in said:
+                    log.warning("%s", line)
 
     async def _looked(self) -> None:
         """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
@@ -350,7 +368,8 @@ async def run_node(
     result = DrainResult(0)
     async with open_store(config) as store, anyio.create_task_group() as group:
         numbers = read_numbers(config)
-        engine = Engine(config, store, SystemClock(), random.Random(), tcp_connector_for, numbers=numbers)
+        clock = SystemClock()
+        engine = Engine(config, store, clock, random.Random(), tcp_connector_for, numbers=numbers)
         node = await engine.start(group)
         intake = Intake(
             node,
@@ -359,6 +378,7 @@ async def run_node(
                 frame_octets_max=config.intake.frame_octets_max,
                 connections_max=config.intake.connections_max,
             ),
+            wall=clock.wall,
             desk=engine.desk,
             operators={0, os.geteuid()},
         )

@@ -7,12 +7,13 @@ Implements `intake.node.Node` over the ledger and the carriers, and owns nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
 import msgspec
 
+from . import stranded
 from .clock import Clock
 from .config import Config
 from .dispatch.carrier import Carrier
@@ -26,6 +27,7 @@ from .ledger.events import Told, publish, rfc3339
 from .ledger.keys import LANES
 from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
+from .peers import Peers
 from .receipts.correlation import CLOSED
 
 log = logging.getLogger("todoke.node")
@@ -62,8 +64,10 @@ class TodokeNode:
         carriers: dict[str, Carrier],
         feeds: dict[str, Feed],
         epoch: int,
+        peers: Peers,
     ) -> None:
         self._config = config
+        self._peers = peers
         self._clock = clock
         self._accept = accept
         self._preparer = preparer
@@ -258,6 +262,7 @@ class TodokeNode:
         try:
             async with self._inquiry_lock:
                 carriers = [await self._carrier_status(carrier) for carrier in self._carriers.values()]
+                waiting = await stranded.look(self._inquiry_stage, self._carriers, self._feeds, self._peers)
         except StoreError as error:
             raise NodeUnavailable(str(error), UNAVAILABLE_RETRY_S) from error
         return {
@@ -271,6 +276,7 @@ class TodokeNode:
             "apps": [
                 {"name": feed.app, "unacknowledged": feed.unacknowledged} for feed in self._feeds.values()
             ],
+            "stranded": msgspec.to_builtins(waiting),
             "intake": msgspec.to_builtins(self.intake_statistics()),
         }
 
@@ -309,6 +315,13 @@ class TodokeNode:
             "orphans": replies[6],
             "due": replies[7],
             "receipt_lag_s": round(status.receipt_lag_s, 4),
+            "no_receipt_share": round(_no_receipt_share(status.counts), 6),
             "last_error": errors[-1] if errors else None,
             "counts": status.counts,
         }
+
+
+def _no_receipt_share(counts: Mapping[str, int]) -> float:
+    """Of the parts whose receipt came or was given up: the share of the latter, since the start."""
+    given_up = counts["unanswered"]
+    return given_up / max(1, given_up + counts["receipts"])

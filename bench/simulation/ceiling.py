@@ -8,8 +8,8 @@ counts as deliverable unless
 - its deadline or its hours left it no calm time long enough, by the faults of the seed: CALM_S in which
   every carrier, the store and all clocks were well, and the contracted rates had room for what was sent
   before it, or
-- a carrier that it may be sent over has the policy `in_doubt = "never"`: then a fault is enough for its app to
-  be told `unknown`, as was asked for.
+- a carrier that it may be sent over has the policy `in_doubt = "never"`: then a fault is enough for its app
+  to be told `unknown`, as was asked for.
 """
 
 from __future__ import annotations

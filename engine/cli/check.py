@@ -109,6 +109,20 @@ def warnings_of(config: Config) -> list[str]:
             found.append(
                 f"[[carrier]] {carrier.name}: no route leads there; only messages that name it take it"
             )
+    return found + _one_account_twice(config)
+
+
+def _one_account_twice(config: Config) -> list[str]:
+    accounts: dict[tuple[str, str], str] = {}
+    found: list[str] = []
+    for carrier in config.carrier:
+        for host in carrier.hosts:
+            first = accounts.setdefault((host, carrier.system_id), carrier.name)
+            if first != carrier.name:
+                found.append(
+                    f"[[carrier]] {carrier.name} is the account {first} too ({carrier.system_id} at {host}): "
+                    "receipts of one may come over binds of the other, and find no message"
+                )
     return found
 
 

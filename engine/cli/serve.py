@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from .errors import EXIT_FAILED, EXIT_IN_DOUBT, EXIT_OK
+from .log_writer import LogWriter
 
 if TYPE_CHECKING:
     import anyio
@@ -49,9 +50,12 @@ def serve(file: Path, /) -> int:
 
 
 def log_to_stderr(level: str) -> None:
-    """Plain lines for people: time, level, what happened."""
+    """Plain lines for people: time, level, what happened. Nobody ever waits for them to be written."""
     logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s", force=True
+        level=level.upper(),
+        handlers=[LogWriter(sys.stderr.fileno())],
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        force=True,
     )
 
 

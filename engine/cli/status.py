@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from ..stranded import Stranded
 from .carrier import laid
 from .errors import EXIT_OK
 from .node import ConfigOption, JsonOption, SocketOption, node_client
@@ -54,3 +57,8 @@ def _for_people(answer: Mapping[str, Any]) -> None:
             print(line)
         if one["last_error"]:
             print(f"last error of {one['name']}: {one['last_error']}")
+        if unanswered := one["counts"]["unanswered"]:
+            share = 100 * one["no_receipt_share"]
+            print(f"{one['name']}: {unanswered:,} parts ({share:.2f} %) were taken and never told of")
+    for line in msgspec.convert(answer["stranded"], Stranded).lines():
+        print(line)

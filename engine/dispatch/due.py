@@ -54,6 +54,8 @@ ORPHAN_SCAN_COUNT: Final = 500
 ORPHAN_SWEEP_S: Final = 300.0
 FIND_LOOK_S: Final = 30.0
 """How often it is looked whose the orphans are."""
+SAY_AGAIN_S: Final = 60.0
+"""Parts that were never told of are said in the log this often at most."""
 JOURNAL_RECORDS_MAX: Final = 64
 """A finished block's journal with more records than this is written anew as one."""
 
@@ -91,6 +93,8 @@ class DueStage:
         self.forgotten = 0
         self.settled = 0
         self.unanswered = 0
+        self._unsaid = 0
+        self._say_at = 0.0
 
     def notice(self, at_ms: int) -> None:
         """Something was scheduled for `at_ms`: wake earlier if need be."""
@@ -264,9 +268,19 @@ class DueStage:
         for app, told in batch.events.items():
             self.on_events(app, len(told))
         self.forgotten += len(look.over)
-        self.unanswered += batch.unanswered
+        if batch.unanswered:
+            self._say_unanswered(batch.unanswered)
         if look.next_ms:
             self.notice(look.next_ms)
+
+    def _say_unanswered(self, parts: int) -> None:
+        self.unanswered += parts
+        self._unsaid += parts
+        now = self._clock.monotonic()
+        if now >= self._say_at:
+            log.warning("%s: %d parts were taken and never told of", self._config.name, self._unsaid)
+            self._unsaid = 0
+            self._say_at = now + SAY_AGAIN_S
 
     async def _finish_plain(self, member: bytes, block_id: str, records: list[bytes], now_ms: int) -> bool:
         """The usual block: every message one part, sent once.

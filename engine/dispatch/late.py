@@ -71,7 +71,7 @@ class LateFacts:
         raw = message_id.decode("latin-1")
         while True:
             place, fold, undecided = await self._find(block.block_id, index, part)
-            if fold is None:
+            if fold is None or not await self._origin_is_kept(entry):
                 log.info("%s: an answer came after its message was forgotten", self._carrier)
                 await self._stage.unwatch()
                 return False
@@ -96,9 +96,10 @@ class LateFacts:
     ) -> tuple[tuple[str, int], blocks.Progress | None, bool]:
         """Where the message stands: the last place whose copy is not granted yet, or else where it was.
 
-        Also that place's journal (watched), None if the block is gone; and whether nobody has decided yet.
+        Also that place's journal (watched), None if the message is forgotten; and whether nobody has decided
+        yet.
         """
-        first = await self._journal(block_id)
+        first = await self._journal(block_id, index)
         place, fold = (block_id, index), first
         for _ in range(PLACES_MAX):
             if fold is None:
@@ -115,15 +116,30 @@ class LateFacts:
             if carrier != self._carrier:
                 break
             place = (next_block, next_index)
-            fold = await self._journal(next_block)
+            fold = await self._journal(next_block, next_index)
         return (block_id, index), first, False
 
-    async def _journal(self, block_id: str) -> blocks.Progress | None:
-        key = self._keys.journal(block_id)
-        there, records = await self._stage.read_surely(
-            [("EXISTS", self._keys.block(block_id)), ("LRANGE", key, 0, -1)], (key,)
+    async def _origin_is_kept(self, entry: blocks.Entry) -> bool:
+        """Whether the place is kept where this message was accepted: that is who forgets what it leaves."""
+        if entry.extra is None or not entry.extra.message_id:
+            return True
+        carrier, block_id, index = blocks.split_message_id(entry.extra.message_id)
+        return await self._journal(block_id, index, CarrierKeys(carrier)) is not None
+
+    async def _journal(
+        self, block_id: str, index: int, keys: CarrierKeys | None = None
+    ) -> blocks.Progress | None:
+        """A block's journal (watched); None if this entry of it is forgotten, alone or with the block. A fact
+        about such a one would stay in the index for good.
+        """
+        keys = keys or self._keys
+        key = keys.journal(block_id)
+        body, records = await self._stage.read_surely(
+            [("GET", keys.block(block_id)), ("LRANGE", key, 0, -1)], (key,)
         )
-        return blocks.fold(records) if there else None
+        if body is None or blocks.decode_block(body).entries[index] is None:
+            return None
+        return blocks.fold(records)
 
     def _commands(
         self, block: Block, index: int, part: int, message_id: bytes, place: tuple[str, int]

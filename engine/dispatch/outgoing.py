@@ -310,6 +310,11 @@ class Outgoing:
         except CodecError as error:
             log.error("%s entry %d no longer fits the carrier's rules: %s", run.block_id, index, error)
             made = {}
+        except Exception as error:
+            # A fault of ours: one message ends for it, not the node, and not the next one with it. What the
+            # error says may be the message's text.
+            log.error("%s entry %d cannot be encoded: %s", run.block_id, index, type(error).__name__)
+            made = {}
         if not made:
             self.skips.append((run, index, blocks.FAILED, 0))
             return 0

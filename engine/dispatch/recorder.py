@@ -50,7 +50,9 @@ log = logging.getLogger("todoke.record")
 TURN_ANSWERS_MAX: Final = 1_000
 """A turn of this many keeps the event loop for a millisecond or two: the next answer need not wait longer."""
 FINISH_GRACE_MS: Final = 2_000
-"""Receipts mostly come within this time: then the first look at a block is the last."""
+"""Receipts mostly come within this time (or history_s, if that is less): then the first look at a block is
+the last.
+"""
 FINISH_GRAIN_MS: Final = 500
 """Blocks that ended within this time are looked after in one go."""
 MOVES_PER_TURN_MAX: Final = 1_000
@@ -369,7 +371,8 @@ class Recorder:
                 commands.append(("XACK", lane, GROUP, run.stream_id))
                 commands.append(("XDEL", lane, run.stream_id))
                 commands.append(("INCRBY", self._keys.queued[run.block.lane], -len(run.entries)))
-                finish_at = work.now_ms + int(self._config.history_s * 1000) + FINISH_GRACE_MS
+                history_ms = int(self._config.history_s * 1000)
+                finish_at = work.now_ms + history_ms + min(FINISH_GRACE_MS, history_ms)
                 finish_at += FINISH_GRAIN_MS - finish_at % FINISH_GRAIN_MS
                 commands.append(("ZADD", self._keys.due, finish_at, finish_member(run.block_id)))
                 work.due_times.append(finish_at)

@@ -138,6 +138,7 @@ class AcceptStage:
         self._minted = 0
         self._previous: dict[str, tuple[int, bool]] = {}
         """app -> (bucket, whether the bucket before it exists)."""
+        self._last_span = 0
         self.away = False
         """The store did not answer last time: submissions are refused at the door until it does."""
         self.queued_messages = 0
@@ -273,7 +274,7 @@ class AcceptStage:
             self._close(plan, key, group, now_ms)
         if known.twins:
             plan.name_twins(known.twins)
-        bucket = int(now_ms / 1000 / self._ref_ttl_s)
+        bucket = self._span(now_ms)
         for app, refs in new_refs.items():
             if refs:
                 keys = self._app(app)
@@ -392,7 +393,7 @@ class AcceptStage:
         """Which references are taken, and the last concatenation reference of each destination of a long
         message.
         """
-        bucket = int(now_ms / 1000 / self._ref_ttl_s)
+        bucket = self._span(now_ms)
         commands: list[tuple[Any, ...]] = []
         asked: list[tuple[str, list[str]]] = []
         watch: list[bytes] = []
@@ -441,6 +442,13 @@ class AcceptStage:
                 last = here if here is not None else before
                 known.concat[carrier, number] = int(last) if last is not None else crc32(number.encode())
         return known
+
+    def _span(self, now_ms: int) -> int:
+        """The span of `ref_ttl_s` that references are written to now. It never goes back: after a step of the
+        date into the past, what was accepted before it is still looked for.
+        """
+        self._last_span = max(self._last_span, int(now_ms / 1000 / self._ref_ttl_s))
+        return self._last_span
 
     async def _has_previous(self, app: str, bucket: int) -> bool:
         """Whether the span before this one holds references. Asked once a span: nobody adds to it any

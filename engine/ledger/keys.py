@@ -17,6 +17,10 @@ GROUP: Final = b"engine"
 PROCESS_EPOCH: Final = b"{todoke}:epoch"
 """Counter without a time to live: each engine process takes the next number and mints its ids from it."""
 
+KNOWN_CARRIERS: Final = b"{todoke}:carriers"
+KNOWN_APPS: Final = b"{todoke}:apps"
+"""Names under which something may be kept -> the epoch of the last process that served them."""
+
 
 class CarrierKeys:
     """Every key of one carrier account."""
@@ -36,6 +40,7 @@ class CarrierKeys:
         "queued",
         "receipts",
         "receipts_version",
+        "unreadable",
     )
 
     def __init__(self, name: str) -> None:
@@ -51,6 +56,8 @@ class CarrierKeys:
         self.orphans = self.prefix + b"orphans"
         self.doubts = self.prefix + b"doubts"
         """Parts whose answers were lost, until it is known what became of them (see dispatch.holds)."""
+        self.unreadable = self.prefix + b"unreadable"
+        """Frames of deliver_sm that could not be read, for a person to look at."""
         self.members = self.prefix + b"members"
         self.asks = self.prefix + b"asks"
         self.answers = self.prefix + b"answers"

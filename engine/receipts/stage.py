@@ -10,6 +10,7 @@ step that writes the index, so one of the two sees the other.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
@@ -38,6 +39,9 @@ log = logging.getLogger("todoke.receipts")
 
 TURN_RECEIPTS_MAX: Final = 1_000
 ORPHANS_PER_ID_MAX: Final = 8
+UNREADABLE_MAX: Final = 1_000
+"""Frames kept of PDUs that cannot be read; what comes after the last of them is counted alone."""
+UNREADABLE_TTL_S: Final = 7 * 86_400
 ADOPT_PAUSE_S: Final = 0.2
 """A store that reads but refuses writes would otherwise be asked without a pause."""
 
@@ -107,6 +111,8 @@ class ReceiptStage:
         self.moves: list[tuple[Any, ...]] = []
         """The commands by which messages of this turn go on over another carrier."""
         self._orphan_keys: list[bytes] = []
+        self._unread: list[bytes] = []
+        """Frames of this turn that could not be read."""
         self.bell = Bell()
         self.applying = anyio.Lock()
         """Held while receipts are applied: who changes index values must not overlap."""
@@ -175,8 +181,11 @@ class ReceiptStage:
             return
         work, received = self._read(items)
         try:
+            if self._unread:
+                await self._keep_unread()
             put_off = await self._apply(work, received)
         except StoreError as error:
+            self._unread.clear()  # it comes again
             self.counts["put_off"] += len(items)
             log.warning("%s: %d PDUs are left with the SMSC: %s", self._config.name, len(items), error)
             self._answer(items, c.ESME_RX_T_APPN)
@@ -221,10 +230,10 @@ class ReceiptStage:
                     if receipt is None:
                         received.append(self._read_message(frame))
                         continue
-                except CodecError as error:
-                    # Answered ESME_ROK all the same: refused, the SMSC would offer it for ever.
-                    self.counts["unreadable"] += 1
-                    log.error("%s: a deliver_sm cannot be read: %s", self._config.name, error)
+                except Exception as error:
+                    # A fault of ours must not end the node either: the SMSC would offer the PDU to its next
+                    # life, and to the one after that.
+                    self._unreadable(frame, error)
                     continue
             if by_text and receipt.alt_ids:
                 receipt.message_id, receipt.alt_ids = receipt.alt_ids[0], (receipt.message_id,)
@@ -232,6 +241,27 @@ class ReceiptStage:
             keys.append(index_key(receipt.message_id.encode("latin-1", "replace")))
             kept.append(item)
         return work, received
+
+    def _unreadable(self, frame: bytes, error: Exception) -> None:
+        """Answered ESME_ROK all the same: refused, the SMSC would offer it for ever. The frame is kept."""
+        self.counts["unreadable"] += 1
+        self._unread.append(frame)
+        what = str(error)
+        if not isinstance(error, CodecError):
+            # Its words may be the subscriber's.
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__} in {last.name}, line {last.lineno} of {last.filename}"
+        log.error("%s: a deliver_sm cannot be read: %s", self._config.name, what)
+
+    async def _keep_unread(self) -> None:
+        """Write down what could not be read, as much as there is room for. Raises StoreError."""
+        key = self._keys.unreadable
+        (count,) = await self._stage.read([("XLEN", key)])
+        kept = self._unread[: max(0, UNREADABLE_MAX - count)]
+        if kept:
+            commands: list[tuple[Any, ...]] = [("XADD", key, "*", b"pdu", frame) for frame in kept]
+            await self._stage.commit([*commands, ("EXPIRE", key, UNREADABLE_TTL_S)])
+        self._unread.clear()
 
     def _read_message(self, frame: bytes) -> Told:
         config = self._config

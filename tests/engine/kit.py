@@ -439,7 +439,17 @@ class House:
 
     def left_over(self, carrier: str = "docomo") -> dict[str, Any]:
         """What of a carrier's keys should not be there once all is over and forgotten."""
-        lasting = ("q:", "rx:version", "slot:", "lease:", "members", "alive:", "turns", "concat:")
+        lasting = (
+            "q:",
+            "rx:version",
+            "slot:",
+            "lease:",
+            "members",
+            "alive:",
+            "turns",
+            "concat:",
+            "unreadable",
+        )
         return {
             name: value
             for name, value in self.stored(carrier=carrier).items()

@@ -28,14 +28,17 @@ START_S_MAX = 15.0
 WINDOW = 20
 MESSAGES = 300
 LEASE_S = 3.2
-HISTORY_S = 1.0
+HISTORY_S = 0.5
+"""Every test ends when all is forgotten."""
 IN_FLIGHT = {"response_delay_s": 0.04}
 """An SMSC at which a window stays full: 500 parts a second."""
+
+DATED = Path(__file__).with_name("dated.py")
 
 OnPdu = TypeVar("OnPdu", bound=Callable[[Direction, int, bytes], bytes | Cut | None])
 
 MAY_STAY = re.compile(
-    r"\{todoke\}:epoch|\{c:\w+\}:(slot:\d+|lease:\d+|alive:\d+|members|turns|rx:version|queued:\w+|q:\w+)"
+    r"\{todoke\}:(epoch|carriers|apps)|\{c:\w+\}:(slot:\d+|lease:\d+|alive:\d+|members|turns|rx:version|queued:\w+|q:\w+)"
     r"|\{a:\w+\}:(events|events:n|events:acked|ref:\d+|ref:version)"
 )
 """What a ledger without a message holds."""
@@ -140,6 +143,13 @@ class Node:
         self.door = lab.stack.enter_context(Closing(RedisDoor(str(lab.server.socket))))
         self.process: subprocess.Popen[str] | None = None
         self.config = ""
+        self._date = self.site.directory / "date"
+
+    def date(self, by_s: float) -> None:
+        """Its date is off by so much from now on. The node must be `dated` before it starts."""
+        new = self._date.with_suffix(".new")
+        new.write_text(str(by_s))
+        new.rename(self._date)
 
     def start(self, **more: Any) -> None:
         """Start it, or start it again."""
@@ -149,7 +159,8 @@ class Node:
             node = "[node]\ndrain_s = 10\n"
             url = f'[redis]\nurl = "redis://{self.door.host}"\n'
             self.config = carrier(lab.host, **fields) + url + node
-        self.process = self.site.node(self.config)
+        program = (str(DATED), str(self._date)) if self._date.exists() else ()
+        self.process = self.site.node(self.config, *program)
 
     def kill(self) -> None:
         """kill -9, without waiting: safe in a proxy's thread."""
@@ -253,9 +264,12 @@ class Lab:
         assert self._smsc is not None
         self._smsc.send_signal(signal.SIGCONT)
 
-    def node(self, name: str = "a", **more: Any) -> Node:
-        """A node that answers."""
+    def node(self, name: str = "a", *, dated: bool = False, log_to: int | None = None, **more: Any) -> Node:
+        """A node that answers. `dated`: its date can be set; `log_to`: where its log goes."""
         node = Node(self, name)
+        node.site.log_to = log_to
+        if dated:
+            node.date(0)
         self.nodes.append(node)
         self.stack.callback(node.site.end)
         node.start(**more)
@@ -322,6 +336,10 @@ class Lab:
         doubled = {ids[to] for to, copies in self.smsc_site.parts().items() if copies > 1}
         assert doubled <= self.reports.doubled, "doubled, and its report does not say so"
 
+    def lost_binds(self) -> int:
+        """Sessions that ended, as the SMSC knows."""
+        return sum(event.word == "lost" for event in self.events())
+
     def events(self) -> list[LogEvent]:
         """What the SMSC logged of binds."""
         return [one for one in read_log(self.directory / "smsc.log") if isinstance(one, LogEvent)]
@@ -333,6 +351,29 @@ class Lab:
         with suppress(AssertionError):
             self.server.thaw()
         self.stack.close()
+
+
+class At:
+    """An `on_pdu` that does something at some PDUs of one kind."""
+
+    def __init__(self, command_id: int, *numbers: int) -> None:
+        self._command_id = command_id
+        self._numbers = numbers
+        self.seen = 0
+
+    def __call__(self, direction: Direction, command_id: int, frame: bytes) -> bytes | Cut | None:
+        if command_id != self._command_id:
+            return None
+        self.seen += 1
+        return self.does(frame) if self.seen in self._numbers else None
+
+    def does(self, frame: bytes) -> bytes | Cut | None:
+        raise NotImplementedError
+
+
+class Lose(At):
+    def does(self, frame: bytes) -> bytes:
+        return b""
 
 
 def freeze(process: subprocess.Popen[Any]) -> None:

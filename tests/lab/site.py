@@ -41,15 +41,21 @@ class Site:
         self.socket = directory / "run" / "todoke.sock"
         self.processes: list[subprocess.Popen[str]] = []
         self.listeners: list[Hostile] = []
+        self.log_to: int | None = None
+        """A descriptor that standard error goes to, in the place of a file."""
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        return self.run(name, "-m", *arguments)
+
+    def run(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """A Python process."""
         with (self.directory / f"{name}.{len(self.processes)}.err").open("w") as error:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", *arguments],
+                [sys.executable, "-P", *arguments],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=error,
+                stderr=error if self.log_to is None else self.log_to,
                 text=True,
             )
         self.processes.append(process)
@@ -69,10 +75,11 @@ class Site:
         self.listeners.append(Hostile(script, slowly))
         return self.listeners[-1]
 
-    def node(self, config: str) -> subprocess.Popen[str]:
-        """A node that answers."""
+    def node(self, config: str, *program: str) -> subprocess.Popen[str]:
+        """A node that answers. `program`: what is run in the place of `-m todoke.engine.cli`."""
         (self.directory / "todoke.toml").write_text(config)
-        process = self.start("serve", "todoke.engine.cli", "serve", "todoke.toml")
+        words = program or ("-m", "todoke.engine.cli")
+        process = self.run("serve", *words, "serve", "todoke.toml")
         until(lambda: process.poll() is not None or self.status(), self.errors)
         assert process.poll() is None, self.errors()
         return process
@@ -267,9 +274,14 @@ class Reports:
 
 def until(true: Callable[[], object], why: Callable[[], object]) -> None:
     give_up_at = time.monotonic() + WAIT_S_MAX
-    while not true():
-        assert time.monotonic() < give_up_at, why()
-        time.sleep(POLL_S)
+    while True:
+        began = time.monotonic()
+        if true():
+            return
+        now = time.monotonic()
+        assert now < give_up_at, why()
+        # A look that takes long (a whole log) leaves the others as much time as it took.
+        time.sleep(max(POLL_S, now - began))
 
 
 def kill(pid: int) -> None:

@@ -15,7 +15,7 @@ from todoke.codecs.constants import (
     SUBMIT_SM,
     SUBMIT_SM_RESP,
 )
-from todoke_tests_lab import MESSAGES, WINDOW, Lab, Node
+from todoke_tests_lab import MESSAGES, WINDOW, At, Lab, Lose, Node
 from todoke_tests_proxy import Cut, Direction
 from todoke_tests_site import until
 
@@ -24,24 +24,6 @@ EVERY = 100
 DEAD_SESSIONS = {"inactivity_s": 2.0}
 """The SMSC has to find out too: until then it offers receipts where nobody hears them."""
 TIMERS = {"response_timeout_s": 1.5, "enquire_link_s": 1.0}
-
-
-class At:
-    """An `on_pdu` that does something at some PDUs of one kind."""
-
-    def __init__(self, command_id: int, *numbers: int) -> None:
-        self._command_id = command_id
-        self._numbers = numbers
-        self.seen = 0
-
-    def __call__(self, direction: Direction, command_id: int, frame: bytes) -> bytes | Cut | None:
-        if command_id != self._command_id:
-            return None
-        self.seen += 1
-        return self.does(frame) if self.seen in self._numbers else None
-
-    def does(self, frame: bytes) -> bytes | Cut | None:
-        raise NotImplementedError
 
 
 def sending(lab: Lab, smsc: dict[str, float], **carrier: float) -> Node:
@@ -89,11 +71,6 @@ def test_fault_04_a_half_open_connection(lab: Lab) -> None:
     until(lambda: lab.line.connections == 2, node.site.errors)
     assert time.monotonic() - at < 2 * (TIMERS["response_timeout_s"] + TIMERS["enquire_link_s"]) + 2
     lab.end(node, doubt=WINDOW)
-
-
-class Lose(At):
-    def does(self, frame: bytes) -> bytes:
-        return b""
 
 
 @pytest.mark.fault(5)

@@ -39,7 +39,7 @@ def test_a_plain_configuration_has_no_warning() -> None:
         ("in_doubt = 'resend'", "always makes a second copy"),
         ("in_doubt = 'never'", "can lose the message"),
         (
-            CARRIER.replace("docomo", "au") + "[[route]]\ncarriers = ['docomo']",
+            CARRIER.replace("docomo", "au").replace('"x"', '"y"') + "[[route]]\ncarriers = ['docomo']",
             "[[carrier]] au: no route leads there",
         ),
     ],
@@ -61,6 +61,13 @@ def test_what_deserves_a_second_look_is_told(text: str, expected: str) -> None:
 def test_what_is_missing_is_told(was: str, becomes: str, expected: str) -> None:
     (found,) = warnings(CARRIER.replace(was, becomes))
     assert expected in found
+
+
+def test_one_account_under_two_names_is_told() -> None:
+    other = CARRIER.replace('"docomo"', '"docomo2"')
+    (found,) = warnings(CARRIER + other)
+    assert "docomo2 is the account docomo too" in found
+    assert warnings(CARRIER + other.replace("127.0.0.1", "127.0.0.2")) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost"])

@@ -310,3 +310,23 @@ def test_a_grant_is_what_the_budget_allows_or_one_message_more(
     assert (held in raised) == (held.grant > 0)
     if granted < budget:
         assert held.grant == len(texts)
+
+
+def test_a_message_that_the_codec_fails_at_is_handed_to_the_recorder_and_stops_no_other() -> None:
+    """Whatever it raises (fault 58), in whatever life."""
+
+    class Maker(BodyMaker):
+        def bodies(self, entry: Entry, now_ms: int) -> dict[int, bytes]:
+            if entry.text == "poison":
+                raise ZeroDivisionError
+            return super().bodies(entry, now_ms)
+
+    bind = Bind()
+    out = Outgoing(Maker(carrier_config()), Pacer(0), Clock(), lambda: None)
+    out.binds.append(bind)
+    soon = (1_000 + 1_800_000_000 + 60) * 1000
+    held = run("1", "a", Entry(NUMBER, "", "poison", None, 1, soon), Entry(NUMBER, "", "b", None, 1, soon))
+    out.add(held)
+    out.pump()
+    assert bind.taken == [("1", 0, 0), ("1", 2, 0)]
+    assert out.skips == [(held, 1, blocks.FAILED, 0)]

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke.codecs import constants as c
 from todoke.codecs import pdu, septets
+from todoke.engine.ledger.keys import CarrierKeys
 from todoke.engine.messages import Received
+from todoke.engine.receipts import stage as stage_module
 from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
 
 OK, LATER = c.ESME_ROK, c.ESME_RX_T_APPN
@@ -310,6 +312,62 @@ def test_what_cannot_be_read_is_answered_and_counted_and_holds_up_nothing() -> N
         assert await house.states() == [(mid, "delivered")]
         assert bind.delivers == [(1, OK), (2, OK)]
         assert house.carrier().receipts.counts["unreadable"] == 1
+        assert await unread(house) == [broken], "kept for a person to look at"
+
+    run(story)
+
+
+async def unread(house: House) -> list[bytes]:
+    """The frames that were kept."""
+    stage = house.store.stage("test")
+    (entries,) = await stage.read([("XRANGE", CarrierKeys("docomo").unreadable, "-", "+")])
+    return [fields[1] for _, fields in entries]
+
+
+def test_a_poisoned_pdu_ends_neither_the_node_nor_its_next_life(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The codec itself fails at it (fault 58). Nothing of its text is logged; the rest flows."""
+
+    def fails(frame: bytes) -> None:
+        raise IndexError("a fault of ours: 0312345678 says hello")
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.answer("A1")
+        await house.settle()
+        monkeypatch.setattr(stage_module, "parse_deliver", fails)
+        poison = pdu.encode(pdu.DeliverSm(source_addr=b"0312345678", short_message=b"hello"), 1)
+        for _ in range(3):
+            bind.deliver(poison, receipt_frame("A1"))
+            await house.settle()
+        assert {status for _, status in bind.delivers} == {OK}
+        assert len(bind.delivers) == 6
+        assert await house.states() == [(mid, "delivered")]
+        assert await unread(house) == [poison] * 3
+        house.store.down()
+        bind.deliver(poison)
+        await house.later(1)
+        house.store.up()
+        assert bind.delivers[-1][1] == c.ESME_RX_T_APPN, "what is not kept stays with the SMSC"
+        assert len(await unread(house)) == 3
+
+    run(story)
+    assert "IndexError in fails" in caplog.text
+    assert "hello" not in caplog.text
+
+
+def test_of_many_poisoned_pdus_the_first_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_module, "UNREADABLE_MAX", 5)
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        for number in range(8):
+            bind.deliver(b"\0\0\0\x14\0\0\0\5\0\0\0\0\0\0\0\1abc%d" % number)
+            await house.settle()
+        assert [frame[-1:] for frame in await unread(house)] == [b"%d" % number for number in range(5)]
+        assert house.carrier().receipts.counts["unreadable"] == 8
 
     run(story)
 

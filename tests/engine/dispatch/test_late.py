@@ -1,0 +1,49 @@
+"""Answers to what was given up: written down where the message stands, as long as it stands anywhere."""
+
+from __future__ import annotations
+
+from todoke.codecs import constants as c
+from todoke_tests_kit import House, node_config, run
+
+
+def test_an_answer_to_a_message_that_is_forgotten_leaves_nothing_behind() -> None:
+    """Its block is still there, because another message in it waits for its receipt."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        over, waits = await house.accept("over", "waits")
+        token = bind.waiting[0][0]
+        bind.answer("A1", "B1")
+        await house.settle()
+        bind.receipt("A1")
+        await house.later(100)
+        assert list(house.stored()["rx"]) == [b"b1"]
+        assert await house.carrier().late.write([(token, c.SUBMIT_SM_RESP, 0, b"A1", 1)]) == []
+        assert list(house.stored()["rx"]) == [b"b1"], "nobody would ever forget it"
+        bind.receipt("A1")
+        bind.receipt("B1")
+        await house.settle()
+        assert sorted(await house.states()) == [(over, "delivered"), (waits, "delivered")]
+        await house.later(200_000)
+        assert house.left_over() == {}
+
+    run(story, node_config({"history_s": 10}))
+
+
+def test_an_answer_to_a_copy_whose_message_is_forgotten_leaves_nothing_behind() -> None:
+    """The place where it was accepted is what forgets its table."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept("doubted")
+        bind.time_out()
+        await house.later(20)
+        token = bind.waiting[0][0]
+        bind.answer("A1")
+        bind.receipt("A1")
+        await house.later(3_000)
+        assert house.left_over() == {}
+        assert await house.carrier().late.write([(token, c.SUBMIT_SM_RESP, 0, b"A2", 1)]) == []
+        assert house.left_over() == {}
+
+    run(story, node_config({"history_s": 10, "hold_s": 15}))
