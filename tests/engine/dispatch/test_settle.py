@@ -110,6 +110,8 @@ def test_the_oldest_doubt_gets_the_first_receipt() -> None:
 def test_words_tell_two_apart() -> None:
     doubts = [doubt("a.0", text="Good morning"), doubt("b.0", text="Good evening")]
     assert settled(doubts, {b"1": orphan(quoted="Good evening")}) == [Settled("b.0", 0, b"1", "A1")]
+    both = settled(doubts, {b"1": orphan(quoted="Good evening"), b"2": orphan(quoted="Good morning")})
+    assert {(each.place, each.key) for each in both} == {("a.0", b"2"), ("b.0", b"1")}
 
 
 def test_every_part_needs_one_of_its_own_where_the_carrier_tells_of_each() -> None:
