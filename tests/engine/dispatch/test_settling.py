@@ -355,3 +355,20 @@ def test_what_is_not_final_finds_its_message_and_ends_nothing() -> None:
         assert told(await house.told()) == [("report", "delivered", True)]
 
     run(story, HELD)
+
+
+def test_an_orphan_that_has_its_message_is_given_to_no_other_while_it_is_not_taken_up() -> None:
+    """Two holds end one after the other, and the receipt stage has not come to it."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        house.carrier().due.on_parked = lambda keys: None
+        await house.accept(message(), Valid(NUMBER, text="b", sender=SENDER, lane="bulk"))
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        bind.receipt("A2")
+        await house.later(HOLD_S + 1)
+        assert set(house.stored()["rx"]) == {b"a1", b"a2"}
+
+    run(story, HELD)
