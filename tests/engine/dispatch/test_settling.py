@@ -363,7 +363,8 @@ def test_an_orphan_that_has_its_message_is_given_to_no_other_while_it_is_not_tak
     async def story(house: House) -> None:
         bind = house.bind()
         house.carrier().due.on_parked = lambda keys: None
-        await house.accept(message(), Valid(NUMBER, text="b", sender=SENDER, lane="bulk"))
+        await house.accept(Valid(NUMBER, text="b", sender=SENDER, lane="bulk"))
+        await house.accept(message())
         bind.time_out()
         await house.later(1)
         bind.receipt("A1")
