@@ -22,11 +22,10 @@ from .faults import KINDS
 from .run import Outcome, main_of_one
 from .scenario import SHAPES, Size
 from .seeds import play_all
+from .trial import try_without
 
 PROGRESS_SEEDS: Final = 20
 LIST: Final = "list"
-REACH_MIN: Final = 0.999
-"""Of what the network could deliver."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,31 +86,17 @@ def _print_deletions() -> None:
 
 
 def _play_deleted(seeds: range, size: Size, options: argparse.Namespace) -> int:
-    """Until a seed fails, or too little of what could be delivered is: 1. 0: nobody missed the branch."""
+    """Until a seed fails: 1. 0: nobody missed the branch."""
     deletion = DELETIONS[options.delete]
-    deliverable = delivered = 0
-    outcomes = play_all(seeds, size, options.messages, options.jobs, options.faults, options.delete)
-    for played, outcome in enumerate(outcomes, 1):
-        deliverable += outcome.deliverable
-        delivered += outcome.delivered
-        missing = delivered < REACH_MIN * deliverable
-        if outcome.ok and not missing:
-            continue
-        if options.json:
-            print(msgspec.json.encode(outcome).decode(), flush=True)
-        else:
-            print(f"without {deletion.branch} ({deletion.how}), seed {played} of those played fails:")
-            _print_failure(outcome)
-            if outcome.ok:
-                print(
-                    f"seed {outcome.seed}: {delivered} of {deliverable} deliverable messages were delivered"
-                )
-                print("  again:", outcome.command)
-        outcomes.close()
-        return 1
-    if not options.json:
-        print(f"without {deletion.branch} ({deletion.how}), {len(seeds)} seeds keep every promise")
-    return 0
+    trial = try_without(options.delete, seeds, size, options.messages, options.jobs, options.faults)
+    if options.json:
+        print(msgspec.json.encode(trial).decode())
+    elif trial.failed is None:
+        print(f"without {deletion.branch} ({deletion.how}), {trial.played} seeds keep every promise")
+    else:
+        print(f"without {deletion.branch} ({deletion.how}), the seed played as number {trial.played} fails")
+        _print_failure(msgspec.structs.replace(trial.failed, broken=trial.why))
+    return 1 if trial.failed is not None else 0
 
 
 def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Feed, "ack"),
     (Health, "timed_out"),
     (LateFacts, "_commands"),
-    (LateFacts, "_write_one"),
+    (LateFacts, "_write"),
     (Outgoing, "lost"),
     (ReceiptStage, "_adopt"),
     (ReceiptStage, "_look_closer"),

@@ -22,8 +22,6 @@ from .scenario import PASSWORD, SHAPES, Scenario, Size, draw
 from .world import World
 
 LAST_LINES: Final = 40
-DELETED_PATIENCE_S: Final = 3_600.0
-"""An engine without one of its branches is waited for so long, and for receipts."""
 ROUNDS_MAX: Final = 4_000_000
 """Of the event loop, in one seed; a seed of 2,000 messages takes some hundred thousand."""
 
@@ -95,7 +93,7 @@ def simulate(
         scenario = msgspec.structs.replace(scenario, faults=kept)
     if delete:
         # What has not come by then never will.
-        patience_s = 2 * SHAPES[size].receipt_timeout_s + DELETED_PATIENCE_S
+        patience_s = 4 * SHAPES[size].receipt_timeout_s + SHAPES[size].length_s
         scenario = msgspec.structs.replace(scenario, patience_s=patience_s)
     with deleted(delete) if delete else nullcontext():
         outcome = play(scenario, echo)
