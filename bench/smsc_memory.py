@@ -6,6 +6,7 @@ same `SmscCore` runs in `smsc` behind TCP.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
@@ -38,13 +39,14 @@ class MemorySmsc:
         self._tasks: TaskGroup | None = None
         self._wakes: dict[EsmeSession, anyio.Event] = {}
         self._changed = anyio.Event()
+        self._waits_until = inf
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve connections and timers until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             task_status.started()
             while True:
-                deadline = self.core.next_deadline()
+                deadline = self._waits_until = self.core.next_deadline()
                 with anyio.CancelScope(deadline=deadline):
                     await self._changed.wait()
                 self._changed = anyio.Event()
@@ -76,11 +78,12 @@ class MemorySmsc:
         self.flush()
 
     def flush(self) -> None:
-        """Wake the writers of sessions with something to write, and the timers."""
+        """Wake the writers of sessions with something to write, and the timers if they ring earlier now."""
         for session in self.core.take_dirty():
             if session in self._wakes:
                 self._wakes[session].set()
-        self._changed.set()
+        if self.core.next_deadline() < self._waits_until:
+            self._changed.set()
 
     async def _read(self, session: EsmeSession, stream: MemoryByteStream) -> None:
         try:

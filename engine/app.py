@@ -47,7 +47,7 @@ from .peers import MachinePeers, Peers
 
 log = logging.getLogger("todoke")
 
-LOOK_S: Final = 1.0
+LOOK_S: Final = 3.0
 """What all carriers share is looked at this often at most, however many ask."""
 GC_ALLOCATIONS: Final = 50_000
 """Container objects made, less those freed, before the youngest generation is looked at."""

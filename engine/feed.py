@@ -21,7 +21,7 @@ STREAM_ID_MAX: Final = (1 << 64) - 1
 COUNTED_AT_ONCE_MAX: Final = 200
 """Entries read at once to count what an acknowledgement covers that was handed out by an earlier process."""
 ACK_PAUSE_S: Final = 0.2
-SHARED_WAIT_S: Final = 15.0
+SHARED_WAIT_S: Final = 30.0
 """While other processes write events too, the store is asked to say when there are some; so long at a
 time.
 """

@@ -46,6 +46,7 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Health, "timed_out"),
     (LateFacts, "_commands"),
     (LateFacts, "_write"),
+    (LateFacts, "write_found"),
     (Outgoing, "lost"),
     (ReceiptStage, "_adopt"),
     (ReceiptStage, "_look_closer"),

@@ -245,7 +245,7 @@ async def _store_far(world: World, fault: Fault, rng: random.Random) -> None:
 async def _clock_step(world: World, fault: Fault, rng: random.Random) -> None:
     """The date of one machine jumps; a small jump stays, a large one is put right."""
     process = _process(world, fault)
-    await _step(world, process.clock, process.name, fault, rng)
+    await _step(world, world.clocks[process.machine], process.name, fault, rng)
 
 
 async def _store_clock_step(world: World, fault: Fault, rng: random.Random) -> None:
@@ -260,7 +260,6 @@ async def _step(world: World, clock: VirtualClock, name: str, fault: Fault, rng:
     steps = (*(-300.0, -30.0, -1.0, 1.0, 30.0, 300.0) * 3, -7_200.0, 7_200.0)
     step_s = rng.choice(steps)
     world.evidence.steps.append((anyio.current_time(), name))
-    world.evidence.largest_step_s = max(world.evidence.largest_step_s, abs(step_s))
     clock.skew_s += step_s
     if abs(step_s) > 1.0:
         await anyio.sleep(fault.duration_s)

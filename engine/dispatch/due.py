@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from heapq import heappop, heappush
+from math import inf
 from typing import Any, Final
 
 import anyio
@@ -52,6 +54,10 @@ HELD_LANE: Final = "urgent"
 HDEL_CHUNK: Final = 4_000
 ORPHAN_SCAN_COUNT: Final = 500
 ORPHAN_SWEEP_S: Final = 300.0
+OWN_TIMES_MAX: Final = 10_000
+"""Times that are remembered as scheduled here; what is beyond is treated as another process's."""
+FOREIGN_LAG_S: Final = 2.0
+"""What another process scheduled is done by it; by us only when it is so late."""
 FIND_LOOK_S: Final = 30.0
 """How often it is looked whose the orphans are."""
 SAY_AGAIN_S: Final = 60.0
@@ -72,6 +78,9 @@ class DueStage:
         self._clock = clock
         self._epoch = epoch
         self._next_ms: float = 0
+        self._own: list[int] = []
+        """A heap of the times at which something is due that was scheduled here."""
+        self._own_set: set[int] = set()
         self._bell = Bell()
         self._sweep_at_ms = 0
         self._find_at_ms = 0
@@ -97,7 +106,13 @@ class DueStage:
         self._say_at = 0.0
 
     def notice(self, at_ms: int) -> None:
-        """Something was scheduled for `at_ms`: wake earlier if need be."""
+        """Something was scheduled here for `at_ms`: wake earlier if need be."""
+        if at_ms not in self._own_set and len(self._own) < OWN_TIMES_MAX:
+            self._own_set.add(at_ms)
+            heappush(self._own, at_ms)
+        self._wake_at(at_ms)
+
+    def _wake_at(self, at_ms: float) -> None:
         if at_ms < self._next_ms:
             self._next_ms = at_ms
             self._bell.ring()
@@ -118,7 +133,10 @@ class DueStage:
                 self._next_ms = 0
 
     async def _turn(self, now_ms: int) -> None:
-        self._next_ms = float("inf")
+        own = self._own
+        while own and own[0] <= now_ms:
+            self._own_set.discard(heappop(own))
+        self._next_ms = own[0] if own else inf
         (found, ahead) = await self._stage.read(
             [
                 ("ZRANGEBYSCORE", self._keys.due, "-inf", now_ms, "LIMIT", 0, DUE_AT_ONCE_MAX),
@@ -126,7 +144,8 @@ class DueStage:
             ]
         )
         if ahead:
-            self.notice(int(float(ahead[1])))
+            # Whoever scheduled it is woken in time: it is left to that one as long as it lives.
+            self._wake_at(int(float(ahead[1])) + FOREIGN_LAG_S * 1000)
         released = False
         for member in found:
             kind, _, rest = member.decode().partition(":")
@@ -141,12 +160,12 @@ class DueStage:
         if now_ms >= self._find_at_ms:
             self._find_at_ms = now_ms + int(FIND_LOOK_S * 1000)
             await self._find_messages()
-        self.notice(self._find_at_ms)
+        self._wake_at(self._find_at_ms)
         if now_ms >= self._sweep_at_ms:
             self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)
             await self._sweep_orphans(now_ms // 1000)
             await self._settling.forget(now_ms - int(self._config.orphan_ttl_s * 1000))
-        self.notice(self._sweep_at_ms)
+        self._wake_at(self._sweep_at_ms)
         if len(found) == DUE_AT_ONCE_MAX:
             self.notice(now_ms)
 
@@ -401,7 +420,8 @@ class _Look:
         history_s = config.history_s
         by_entry: dict[int, list[bytes]] = {}
         raw_of: dict[bytes, str] = {}
-        for (entry_index, _part), raw in progress.sent.items():
+        told = [(index, raw) for (index, _part), raw in progress.sent.items()]
+        for entry_index, raw in told + [(index, raw) for index, _part, raw in progress.more]:
             if raw:
                 key = index_key(raw.encode("latin-1"))
                 raw_of[key] = raw
@@ -477,14 +497,15 @@ class _Look:
             block.entries = [
                 None if position in over else entry for position, entry in enumerate(block.entries)
             ]
-            sent = {key: raw for key, raw in self.progress.sent.items() if key[0] not in over}
+            sent = [(*key, raw) for key, raw in self.progress.sent.items() if key[0] not in over]
+            sent += [each for each in self.progress.more if each[0] not in over]
             record = blocks.Record(
                 blocks.FORMAT,
                 epoch,
                 self.progress.grant,
-                [index for index, _ in sent],
-                [part for _, part in sent],
-                list(sent.values()),
+                [index for index, _, _ in sent],
+                [part for _, part, _ in sent],
+                [raw for _, _, raw in sent],
                 [(index, *end) for index, end in self.progress.ended.items() if index not in over]
                 + [
                     (index, blocks.ALSO, 0, place)

@@ -29,7 +29,7 @@ log = logging.getLogger("todoke.take")
 
 RECENT_BLOCKS_MAX: Final = 64
 """Blocks this process accepted and has not taken yet whose bodies it keeps, to spare reading them back."""
-WAIT_S: Final = 15.0
+WAIT_S: Final = 30.0
 ERROR_PAUSE_S: Final = 0.5
 AHEAD_MESSAGES_MIN: Final = 64
 TAKE_BLOCKS_MAX: Final = 8

@@ -441,6 +441,7 @@ class House:
         """What of a carrier's keys should not be there once all is over and forgotten."""
         lasting = (
             "q:",
+            "doubts",
             "rx:version",
             "slot:",
             "lease:",
