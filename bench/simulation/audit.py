@@ -197,6 +197,7 @@ def _needless(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
                 and before.wants_receipt
                 and before.answered_at
                 and before.answered_at[0] + WRITTEN_DOWN_S < before.time + engine.hold_s
+                and before.answered_at[0] + engine.orphan_ttl_s > after.time
             ):
                 yield f"{said}, {engine.hold_s:g} s to hold; its receipt came at {before.answered_at[0]:.3f}"
 

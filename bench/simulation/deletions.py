@@ -233,7 +233,7 @@ DELETIONS: Final[dict[str, Deletion]] = {
         "Carrier._keep_lease",
         "a process cannot renew its lease",
         "its binds stay open, and who takes its slots finds no room",
-        _edit(Carrier, "_keep_lease", ("if lasts_s or self._lease_lasts_s():", "if True:")),
+        _replace(Carrier, "_keep_lease", _nothing_async),
     ),
     "predecessor": Deletion(
         "Carrier._gained, hold",
