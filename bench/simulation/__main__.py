@@ -17,11 +17,15 @@ from typing import Final
 import msgspec
 
 from .clock import HASH_SEED, ordered
+from .deletions import DELETIONS
+from .faults import KINDS
 from .run import Outcome, main_of_one
 from .scenario import SHAPES, Size
 from .seeds import play_all
+from .trial import try_without
 
 PROGRESS_SEEDS: Final = 20
+LIST: Final = "list"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one outcome a line, nothing else")
     parser.add_argument("--coverage", action="store_true", help="print every word of the coverage count")
+    parser.add_argument(
+        "--faults", type=_kinds, default=(), metavar="KIND,KIND", help="only these kinds of faults strike"
+    )
+    parser.add_argument(
+        "--delete",
+        nargs="?",
+        const=LIST,
+        default="",
+        choices=[LIST, *DELETIONS],
+        metavar="NAME",
+        help="take a recovery branch out of the engine, and play until a seed fails; no name: list them",
+    )
     options = parser.parse_args(arguments)
+    if options.delete == LIST:
+        _print_deletions()
+        return 0
     if not ordered():
         # The order of sets is chosen when an interpreter starts: begin again with a fixed one.
         environment = {**os.environ, "PYTHONHASHSEED": HASH_SEED}
@@ -46,10 +65,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return subprocess.run(again, env=environment, check=False).returncode
     size: Size = options.size
     if options.trace:
-        outcome = main_of_one(options.first, size, options.messages, trace=True)
+        outcome = main_of_one(options.first, size, options.messages, True, options.faults, options.delete)
         _print_failure(outcome)
         return 0 if outcome.ok else 1
-    return _play(range(options.first, options.first + options.seeds), size, options)
+    seeds = range(options.first, options.first + options.seeds)
+    return _play_deleted(seeds, size, options) if options.delete else _play(seeds, size, options)
+
+
+def _kinds(words: str) -> tuple[str, ...]:
+    kinds = tuple(word for word in words.split(",") if word)
+    unknown = [word for word in kinds if word not in KINDS]
+    if unknown or not kinds:
+        raise argparse.ArgumentTypeError(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    return kinds
+
+
+def _print_deletions() -> None:
+    for name, deletion in DELETIONS.items():
+        print(f"{name}: {deletion.branch}. Recovers from: {deletion.recovers_from}. Without: {deletion.how}.")
+
+
+def _play_deleted(seeds: range, size: Size, options: argparse.Namespace) -> int:
+    """Until a seed fails: 1. 0: nobody missed the branch."""
+    deletion = DELETIONS[options.delete]
+    trial = try_without(options.delete, seeds, size, options.messages, options.jobs, options.faults)
+    if options.json:
+        print(msgspec.json.encode(trial).decode())
+    elif trial.failed is None:
+        print(f"without {deletion.branch} ({deletion.how}), {trial.played} seeds keep every promise")
+    else:
+        print(f"without {deletion.branch} ({deletion.how}), the seed played as number {trial.played} fails")
+        _print_failure(msgspec.structs.replace(trial.failed, broken=trial.why))
+    return 1 if trial.failed is not None else 0
 
 
 def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
@@ -58,7 +105,8 @@ def _play(seeds: range, size: Size, options: argparse.Namespace) -> int:
     bad: list[int] = []
     messages = copies = doubled = deliverable = delivered = 0
     real_s = cpu_s = 0.0
-    for done, outcome in enumerate(play_all(seeds, size, options.messages, options.jobs), 1):
+    outcomes = play_all(seeds, size, options.messages, options.jobs, options.faults)
+    for done, outcome in enumerate(outcomes, 1):
         for word, n in outcome.coverage.items():
             coverage[word] += n
         messages += outcome.messages

@@ -5,6 +5,8 @@
     unexplained    an SMSC took a part again, with no doubt that could have been the reason
     too much doubt one lost bind or one crash was the reason for more copies than windows allow
     not called doubled   copies of a part were sent, and the report does not say so
+    needless copy  it was known that the first one had been taken, by its answer or its receipt
+    no doubt       a message is called doubled, or in doubt, and nothing had happened
     untrue         the report says something that the SMSC's receipts contradict
     broken parts   copies of a part differ, or a delivered message misses a part
     left behind    keys in the store after all history is over
@@ -47,6 +49,8 @@ def audit(scenario: Scenario, evidence: Evidence, contents: dict[bytes, Any]) ->
     broken += _few("told twice", _told_twice(evidence))
     broken += _few("unexplained copy", _unexplained(scenario, evidence))
     broken += _few("not called doubled", _not_called_doubled(evidence))
+    broken += _few("needless copy", _needless(scenario, evidence))
+    broken += _few("no doubt", _called_doubtful(evidence))
     broken += _few("too much doubt", _too_much_doubt(scenario, evidence))
     broken += _few("untrue", _untrue(scenario, evidence))
     broken += _few("broken parts", _broken_parts(evidence))
@@ -168,6 +172,64 @@ def _not_called_doubled(evidence: Evidence) -> Iterator[str]:
                     f" {', '.join(f'{copy.time:.3f}' for copy in each)};"
                     f" told {told[0].event.state} at {told[0].time:.3f}"
                 )
+
+
+def _needless(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
+    """A late answer, or a receipt within `hold_s`, cancels the copy: of a message in one part, whose number
+    no other message has, while all clocks are right.
+    """
+    if evidence.steps or any(fault.kind == "ids_again" for fault in scenario.faults):
+        return
+    plans = {plan.engine.name: plan.engine for plan in scenario.carriers}
+    for number, parts in _copies(evidence).items():
+        if evidence.sent[number].to.startswith(SHARED_NUMBERS) or number in evidence.unclear:
+            continue
+        if any(copy.parts > 1 for each in parts.values() for copy in each):
+            continue
+        for before, after in pairwise(parts[0]):
+            said = f"part {number}.0 at {before.time:.3f} on {before.carrier} and at {after.time:.3f}"
+            engine = plans[before.carrier]
+            known_at = _settled_at(evidence, before)
+            if known_at < after.time and not _forgotten(evidence, before, known_at):
+                yield f"{said}; its answer was read at {before.heard_at:.3f}"
+            elif (
+                engine.in_doubt == "hold"
+                and before.wants_receipt
+                and before.answered_at
+                and before.answered_at[0] + WRITTEN_DOWN_S < before.time + engine.hold_s
+                and before.answered_at[0] + engine.orphan_ttl_s > after.time
+            ):
+                yield f"{said}, {engine.hold_s:g} s to hold; its receipt came at {before.answered_at[0]:.3f}"
+
+
+def _forgotten(evidence: Evidence, copy: Copy, until_s: float) -> bool:
+    """Whether who read the answer to this copy may have lost it before it was written down."""
+    assert copy.heard_at is not None
+    return any(
+        doubt.process in ("", copy.process)
+        and not doubt.carrier
+        and doubt.from_s <= until_s
+        and doubt.until_s >= copy.heard_at - SLACK_S
+        for doubt in evidence.doubts
+    )
+
+
+def _called_doubtful(evidence: Evidence) -> Iterator[str]:
+    """Doubt has a reason: a lost answer, a lost bind, a fault."""
+    copies = _copies(evidence)
+    for number, told in _reports(evidence).items():
+        report = told[0].event
+        in_doubt = report.error is not None and report.error.class_ == "in_doubt"
+        if not (report.possibly_doubled or in_doubt) or number in evidence.unclear:
+            continue
+        from_s, until_s = evidence.accepted_at[number] - SLACK_S, told[0].time
+        if not (
+            any(copy.fate.lost_response for each in copies.get(number, {}).values() for copy in each)
+            or any(from_s <= lost_at <= until_s for lost_at in evidence.lost_binds.values())
+            or any(doubt.from_s <= until_s and doubt.until_s >= from_s for doubt in evidence.doubts)
+        ):
+            what = "in doubt" if in_doubt else "doubled"
+            yield f"message {number} is called {what}, and nothing had happened to it"
 
 
 def _too_much_doubt(scenario: Scenario, evidence: Evidence) -> Iterator[str]:

@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from ...engine.clock import SystemClock
+
 WALL_START_S: Final = 1_795_219_200.0
 """2026-11-21 00:00 UTC, a Saturday."""
 HASH_SEED: Final = "0"
@@ -41,6 +43,14 @@ class VirtualClock:
 
     def wall(self) -> float:
         return self._wall_start_s + trio.current_time() + self.skew_s
+
+
+class ProcessClock:
+    """The clock of one life of a process: what the engine makes of its machine's date."""
+
+    def __init__(self, machine: VirtualClock) -> None:
+        self.monotonic = machine.monotonic
+        self.wall = SystemClock(machine.wall, machine.monotonic).wall
 
 
 class Jumping(trio.abc.Clock):

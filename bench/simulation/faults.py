@@ -18,8 +18,8 @@ from ..smsc_config import Rule
 from .gate import CALL_TIMEOUT_S
 from .traffic import SHARED_NUMBERS
 
-LEASE_SLACK_S: Final = 4.0
-"""A store that is away for this much less than a lease may cost slots: renewals are some time apart."""
+LEASE_LEFT: Final = 0.6
+"""A store that is away for this share of a lease may cost slots: renewals are a third of it apart."""
 
 if TYPE_CHECKING:
     from .clock import VirtualClock
@@ -219,7 +219,7 @@ async def _store_full(world: World, fault: Fault, rng: random.Random) -> None:
 def _outage(world: World, duration_s: float, why: str, process: str = "") -> None:
     """Facts cannot be written down. If it lasts, leases end: what is under way is in doubt for others."""
     world.outage(duration_s, process)
-    if duration_s >= min(plan.engine.lease_s for plan in world.scenario.carriers) - LEASE_SLACK_S:
+    if duration_s >= LEASE_LEFT * min(plan.engine.lease_s for plan in world.scenario.carriers):
         world.doubt(f"lost its slots ({why})", process, duration_s + world.longest_lease_s)
 
 
@@ -245,7 +245,7 @@ async def _store_far(world: World, fault: Fault, rng: random.Random) -> None:
 async def _clock_step(world: World, fault: Fault, rng: random.Random) -> None:
     """The date of one machine jumps; a small jump stays, a large one is put right."""
     process = _process(world, fault)
-    await _step(world, process.clock, process.name, fault, rng)
+    await _step(world, world.clocks[process.machine], process.name, fault, rng)
 
 
 async def _store_clock_step(world: World, fault: Fault, rng: random.Random) -> None:
@@ -260,7 +260,6 @@ async def _step(world: World, clock: VirtualClock, name: str, fault: Fault, rng:
     steps = (*(-300.0, -30.0, -1.0, 1.0, 30.0, 300.0) * 3, -7_200.0, 7_200.0)
     step_s = rng.choice(steps)
     world.evidence.steps.append((anyio.current_time(), name))
-    world.evidence.largest_step_s = max(world.evidence.largest_step_s, abs(step_s))
     clock.skew_s += step_s
     if abs(step_s) > 1.0:
         await anyio.sleep(fault.duration_s)

@@ -24,7 +24,7 @@ from ...engine.intake.server import Intake
 from ...engine.ledger.port import StoreError
 from ...engine.node import TodokeNode
 from ...engine.session.memory import MemoryByteStream, byte_stream_pair
-from .clock import VirtualClock
+from .clock import ProcessClock, VirtualClock
 from .gate import Killed, Path, ProcessStore
 from .halting import PROCESS, called_in
 from .wires import Line, Wire
@@ -62,7 +62,9 @@ class Process:
         self.world = world
         self.name = plan.name
         self.machine = plan.machine
-        self.clock = clock
+        self._machine_clock = clock
+        self.clock = ProcessClock(clock)
+        """Of its present life."""
         self.path = Path()
         """Its way to the store."""
         self.smscs_away_until = 0.0
@@ -214,6 +216,9 @@ class Process:
         store = self._store = ProcessStore(world.store, self.name, world.trace, world.coverage, self.path)
         rng = random.Random(f"{world.scenario.seed}:{self.name}:{self.lives}")
         life = Life(self._dead, f"{self.machine} {self.name} {self.lives}")
+        self.clock = ProcessClock(self._machine_clock)
+        wrong_s = abs(self._machine_clock.skew_s)
+        world.evidence.largest_step_s = max(world.evidence.largest_step_s, wrong_s)
         engine = Engine(world.config, store, self.clock, rng, self._connector_for, life)
         self._lingers = False
         world.trace.add(self.name, f"life {self.lives}")

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from contextlib import nullcontext
 from typing import Final, TextIO
 
 import msgspec
@@ -16,7 +17,8 @@ from .audit import audit
 from .ceiling import reach
 from .clock import Order, ordered, run_virtually
 from .coverage import Coverage
-from .scenario import PASSWORD, Scenario, Size, draw
+from .deletions import deleted
+from .scenario import PASSWORD, SHAPES, Scenario, Size, draw
 from .world import World
 
 LAST_LINES: Final = 40
@@ -52,6 +54,10 @@ class Outcome(msgspec.Struct, frozen=True):
     """The end of the trace; empty when all is well."""
     messages_asked: int | None = None
     """How many were asked for instead of the size's own number."""
+    faults_asked: tuple[str, ...] = ()
+    """Kinds of faults that were asked for instead of all."""
+    deleted: str = ""
+    """The recovery branch that the engine had to be without."""
 
     @property
     def ok(self) -> bool:
@@ -61,7 +67,10 @@ class Outcome(msgspec.Struct, frozen=True):
     def command(self) -> str:
         """What repeats it."""
         messages = f" --messages {self.messages_asked}" if self.messages_asked is not None else ""
-        return f"todoke simulate --seeds 1 --from {self.seed} --size {self.size}{messages} --trace"
+        faults = f" --faults {','.join(self.faults_asked)}" if self.faults_asked else ""
+        deleted = f" --delete {self.deleted}" if self.deleted else ""
+        asked = f"{messages}{faults}{deleted}"
+        return f"todoke simulate --seeds 1 --from {self.seed} --size {self.size}{asked} --trace"
 
 
 def simulate(
@@ -70,14 +79,25 @@ def simulate(
     *,
     messages: int | None = None,
     without: tuple[str, ...] = (),
+    faults: tuple[str, ...] = (),
+    delete: str = "",
     echo: TextIO | None = None,
 ) -> Outcome:
-    """Play a seed and judge it. `without`: kinds of faults to leave out; `echo`: where the trace goes."""
-    scenario = draw(seed, size, messages)
+    """Play a seed and judge it. `without`: kinds of faults to leave out; `faults`: the only kinds that
+    strike, if any are named; `delete`: a recovery branch to be without (see `deletions`); `echo`: where the
+    trace goes.
+    """
+    scenario = draw(seed, size, messages, faults)
     if without:
         kept = [fault for fault in scenario.faults if fault.kind not in without]
         scenario = msgspec.structs.replace(scenario, faults=kept)
-    return msgspec.structs.replace(play(scenario, echo), messages_asked=messages)
+    if delete:
+        # What has not come by then never will.
+        patience_s = 4 * SHAPES[size].receipt_timeout_s + SHAPES[size].length_s
+        scenario = msgspec.structs.replace(scenario, patience_s=patience_s)
+    with deleted(delete) if delete else nullcontext():
+        outcome = play(scenario, echo)
+    return msgspec.structs.replace(outcome, messages_asked=messages, faults_asked=faults, deleted=delete)
 
 
 def play(scenario: Scenario, echo: TextIO | None = None) -> Outcome:
@@ -154,8 +174,11 @@ class _LogWatch(logging.Handler):
             self.broken.append(f"{record.module} logs something private (line {record.lineno})")
 
 
-def main_of_one(seed: int, size: Size, messages: int | None, trace: bool) -> Outcome:
+def main_of_one(
+    seed: int, size: Size, messages: int | None, trace: bool, faults: tuple[str, ...] = (), delete: str = ""
+) -> Outcome:
     """One seed in this process, its trace on standard output if wanted."""
     if not ordered():
         print("PYTHONHASHSEED is not 0: this run cannot be repeated exactly", file=sys.stderr)
-    return simulate(seed, size, messages=messages, echo=sys.stdout if trace else None)
+    echo = sys.stdout if trace else None
+    return simulate(seed, size, messages=messages, faults=faults, delete=delete, echo=echo)

@@ -7,6 +7,7 @@ Three random sources, so that a scenario with one fault fewer keeps its carriers
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -106,8 +107,10 @@ SHAPES: Final[dict[Size, Shape]] = {
 }
 
 
-def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenario:
-    """The scenario of a seed. `messages` overrides how many are sent."""
+def draw(seed: int, size: Size = "hour", messages: int | None = None, kinds: Sequence[str] = ()) -> Scenario:
+    """The scenario of a seed. `messages` overrides how many are sent; only these `kinds` of faults strike,
+    if any are named.
+    """
     shape = SHAPES[size]
     rng = random.Random(f"{seed}:carriers")
     carriers = [_carrier(rng, name, shape) for name in ("alpha", "beta")]
@@ -124,7 +127,12 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None) -> Scenari
         WALL_START_S,
     )
     faults = _faults(
-        random.Random(f"{seed}:faults"), names, [each.name for each in processes], batches, shape
+        random.Random(f"{seed}:faults"),
+        names,
+        [each.name for each in processes],
+        batches,
+        shape,
+        kinds or list(KINDS),
     )
     return Scenario(
         seed=seed,
@@ -151,7 +159,7 @@ def _processes(rng: random.Random, shape: Shape) -> list[ProcessPlan]:
 
 
 def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
-    rate = rng.choice((0, 10, 20, 50, 100, 200))
+    rate = rng.choice((0, 0, 10, 20, 50, 100, 200))
     window = rng.choice((1, 2, 5, 10, 20, 50, 100))
     response_timeout_s = rng.choice((5.0, 10.0, 30.0))
     low, high = shape.receipt_delay_s
@@ -220,10 +228,14 @@ def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
 
 
 def _faults(
-    rng: random.Random, names: list[str], processes: list[str], batches: list[Batch], shape: Shape
+    rng: random.Random,
+    names: list[str],
+    processes: list[str],
+    batches: list[Batch],
+    shape: Shape,
+    kinds: Sequence[str],
 ) -> list[Fault]:
     """Most faults strike while a batch is on its way: that is when they can do harm."""
-    kinds = list(KINDS)
     weights = [KINDS[kind].weight for kind in kinds]
     faults: list[Fault] = []
     for kind in rng.choices(kinds, weights, k=rng.randint(*shape.faults)):

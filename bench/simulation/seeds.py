@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import selectors
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import msgspec
@@ -13,17 +15,48 @@ from .run import Outcome, simulate
 from .scenario import Size
 
 READ_OCTETS: Final = 1 << 16
+DELETED_CPU_S: Final = 120
+"""A seed of an engine without one of its branches may take so long."""
 
 
-def play_all(seeds: Sequence[int], size: Size, messages: int | None, jobs: int) -> Iterator[Outcome]:
-    """Outcomes as they come, `jobs` at a time. A child that dies without one is an outcome too."""
+def play_all(
+    seeds: Sequence[int],
+    size: Size,
+    messages: int | None,
+    jobs: int,
+    faults: tuple[str, ...] = (),
+    delete: str = "",
+) -> Generator[Outcome]:
+    """Outcomes as they come, `jobs` at a time. A child that dies without one is an outcome too. `faults` and
+    `delete`: see `run.simulate`.
+    """
+    children: set[int] = set()
+    try:
+        yield from _play_all(seeds, size, messages, jobs, faults, delete, children)
+    finally:
+        # Nobody wants the rest.
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _play_all(
+    seeds: Sequence[int],
+    size: Size,
+    messages: int | None,
+    jobs: int,
+    faults: tuple[str, ...],
+    delete: str,
+    children: set[int],
+) -> Generator[Outcome]:
     waiting = list(seeds)[::-1]
     selector = selectors.DefaultSelector()
     received: dict[int, bytes] = {}
     while waiting or received:
         while waiting and len(received) < jobs:
             seed = waiting.pop()
-            pipe, pid = _fork(seed, size, messages)
+            pipe, pid = _fork(seed, size, messages, faults, delete)
+            children.add(pid)
             received[pipe] = b""
             selector.register(pipe, selectors.EVENT_READ, (seed, pid))
         for key, _ in selector.select():
@@ -36,11 +69,14 @@ def play_all(seeds: Sequence[int], size: Size, messages: int | None, jobs: int) 
             selector.unregister(pipe)
             os.close(pipe)
             _, status = os.waitpid(pid, 0)
+            children.discard(pid)
             data = received.pop(pipe)
             yield msgspec.msgpack.decode(data, type=Outcome) if data else _died(seed, size, status)
 
 
-def _fork(seed: int, size: Size, messages: int | None) -> tuple[int, int]:
+def _fork(
+    seed: int, size: Size, messages: int | None, faults: tuple[str, ...], delete: str
+) -> tuple[int, int]:
     """(what to read the outcome from, process id)."""
     here, there = os.pipe()
     pid = os.fork()
@@ -50,7 +86,11 @@ def _fork(seed: int, size: Size, messages: int | None) -> tuple[int, int]:
     status = 1
     try:
         os.close(here)
-        data = msgspec.msgpack.encode(simulate(seed, size, messages=messages))
+        if delete:
+            # Without one of its branches the engine may spin.
+            resource.setrlimit(resource.RLIMIT_CPU, (DELETED_CPU_S, DELETED_CPU_S))
+        outcome = simulate(seed, size, messages=messages, faults=faults, delete=delete)
+        data = msgspec.msgpack.encode(outcome)
         while data:
             data = data[os.write(there, data) :]
         status = 0

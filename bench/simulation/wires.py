@@ -22,7 +22,7 @@ from ...codecs.pdu import SubmitSm, decode
 from ...engine.session.memory import MemoryByteStream
 from ..smsc_config import SmscConfig
 from ..smsc_memory import MemorySmsc
-from .clock import WALL_START_S, VirtualClock
+from .clock import WALL_START_S, ProcessClock
 from .evidence import Copy, Doubt, Evidence, RecordingScenario, SmscWitness, Written
 from .halting import PROCESS
 from .marks import MarkReader
@@ -184,7 +184,7 @@ class Line:
         self._on_the_wire[mark.number, mark.part] = (wire, sequence_number)
         self._judge_times(mark.number, mark.part, process.clock, validity_s)
 
-    def _judge_times(self, number: int, part: int, clock: VirtualClock, validity_s: int) -> None:
+    def _judge_times(self, number: int, part: int, clock: ProcessClock, validity_s: int) -> None:
         """By the date that the process was told: it has no other."""
         sent = self.evidence.sent[number]
         wall_ms = (clock.wall() + EXPIRY_SLACK_S) * 1000

@@ -18,6 +18,8 @@ def simulate(
     size: Literal["minutes", "hour", "day"] = "hour",
     messages: int | None = None,
     jobs: int | None = None,
+    faults: str = "",
+    delete: str = "",
     trace: bool = False,
     coverage: bool = False,
     json: JsonOption = False,
@@ -39,6 +41,10 @@ def simulate(
         Messages in a seed instead of the size's own number.
     jobs
         Seeds at a time; default one for each processor.
+    faults
+        Only these kinds of faults strike, by their names: kill,store_lost.
+    delete
+        Take this recovery branch out of the engine, and play until a seed fails; `list` prints them all.
     trace
         Write the trace of the first seed to standard output, and play no other.
     coverage
@@ -52,5 +58,9 @@ def simulate(
     words += ["--jobs", str(jobs or os.cpu_count() or 1)]
     if messages is not None:
         words += ["--messages", str(messages)]
+    if faults:
+        words += ["--faults", faults]
+    if delete:
+        words += ["--delete", delete]
     words += ["--trace"] * trace + ["--coverage"] * coverage + ["--json"] * json
     return main(words)

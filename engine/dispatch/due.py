@@ -420,7 +420,8 @@ class _Look:
         history_s = config.history_s
         by_entry: dict[int, list[bytes]] = {}
         raw_of: dict[bytes, str] = {}
-        for (entry_index, _part), raw in progress.sent.items():
+        told = [(index, raw) for (index, _part), raw in progress.sent.items()]
+        for entry_index, raw in told + [(index, raw) for index, _part, raw in progress.more]:
             if raw:
                 key = index_key(raw.encode("latin-1"))
                 raw_of[key] = raw
@@ -496,14 +497,15 @@ class _Look:
             block.entries = [
                 None if position in over else entry for position, entry in enumerate(block.entries)
             ]
-            sent = {key: raw for key, raw in self.progress.sent.items() if key[0] not in over}
+            sent = [(*key, raw) for key, raw in self.progress.sent.items() if key[0] not in over]
+            sent += [each for each in self.progress.more if each[0] not in over]
             record = blocks.Record(
                 blocks.FORMAT,
                 epoch,
                 self.progress.grant,
-                [index for index, _ in sent],
-                [part for _, part in sent],
-                list(sent.values()),
+                [index for index, _, _ in sent],
+                [part for _, part, _ in sent],
+                [raw for _, _, raw in sent],
                 [(index, *end) for index, end in self.progress.ended.items() if index not in over]
                 + [
                     (index, blocks.ALSO, 0, place)

@@ -4,8 +4,9 @@ The answer to a submit_sm was lost, and with it the message_id, so the receipt o
 and is parked as an orphan. Every part in doubt is noted in `{c}:doubts` until it is known what became of it.
 Before its copy is sent, and later too, the orphans are asked: one that came since the part was written, to
 the same number, from the same sender, and that quotes no other words, is taken for its receipt. Where fewer
-fit than parts are in doubt, of this message and of others that they fit as well, nobody can tell which part a
-receipt speaks of, and all of them are sent again: a copy too many costs less than a message lost.
+fit than parts are in doubt, of this message and of others that they fit as well, or where they tell of
+different ends, nobody can tell which part a receipt speaks of, and all of them are sent again: a copy too
+many costs less than a message lost.
 """
 
 from __future__ import annotations
@@ -91,11 +92,11 @@ def settle(
     for doubt, keys in fitting:
         if not keys:
             continue
-        wanted = sum(
-            _needed(other, one_receipt) for other, theirs in fitting if not set(theirs).isdisjoint(keys)
-        )
-        if len(keys) < wanted:
+        rivals = [other for other, theirs in fitting if not set(theirs).isdisjoint(keys)]
+        if len(keys) < sum(_needed(each, one_receipt) for each in rivals):
             continue
+        if len(rivals) > 1 and len({orphans[key].receipt.state for key in keys}) > 1:
+            continue  # one of them was delivered and another was not: which?
         mine = [key for key in keys if key not in used][: _needed(doubt, one_receipt)]
         used.update(mine)
         for part, key in zip(sorted(doubt.parts), mine * len(doubt.parts), strict=False):

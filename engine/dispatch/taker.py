@@ -121,6 +121,9 @@ class Taker:
         if found or not known:
             # Another block came first, or the replies are lost: what was taken stands in the pending list.
             self._recovered = False
+        if not known:
+            # It may stand there with all its messages granted, and none was sent: they are in no doubt.
+            self.made(block, payloads)
         self._lanes_empty = False
         self.bell.ring()
 

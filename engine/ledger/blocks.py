@@ -152,6 +152,8 @@ class Progress(msgspec.Struct):
     """index -> (kind, command_status, where it moved)."""
     also: dict[int, list[str]] = {}
     """index -> further places with receipts to come."""
+    more: list[tuple[int, int, str]] = []
+    """(index, part, message_id): further ids under which the same part was taken."""
     claimed: bool = False
     """Whoever has the block in hand has begun to decide about its messages."""
 
@@ -162,14 +164,18 @@ def fold(records: list[bytes]) -> Progress:
 
     (A grant is only lowered at a clean stop and in a pause, by who knows what it never wrote.)
     """
-    progress = Progress(sent={}, ended={}, also={})
+    progress = Progress(sent={}, ended={}, also={}, more=[])
     for raw in records:
         record = decode_record(raw)
         if record.grant >= 0:
             progress.grant = record.grant
         parts = record.parts
         for position, index in enumerate(record.sent):
-            progress.sent.setdefault((index, parts[position] if parts else 0), record.ids[position])
+            key = index, parts[position] if parts else 0
+            raw_id = record.ids[position]
+            known = progress.sent.setdefault(key, raw_id)
+            if known != raw_id and (*key, raw_id) not in progress.more:
+                progress.more.append((*key, raw_id))
         for index, kind, command_status, where in record.ended:
             if kind == CLAIMED:
                 progress.claimed = True
