@@ -18,8 +18,8 @@ from ..smsc_config import Rule
 from .gate import CALL_TIMEOUT_S
 from .traffic import SHARED_NUMBERS
 
-LEASE_SLACK_S: Final = 4.0
-"""A store that is away for this much less than a lease may cost slots: renewals are some time apart."""
+LEASE_LEFT: Final = 0.6
+"""A store that is away for this share of a lease may cost slots: renewals are a third of it apart."""
 
 if TYPE_CHECKING:
     from .clock import VirtualClock
@@ -219,7 +219,7 @@ async def _store_full(world: World, fault: Fault, rng: random.Random) -> None:
 def _outage(world: World, duration_s: float, why: str, process: str = "") -> None:
     """Facts cannot be written down. If it lasts, leases end: what is under way is in doubt for others."""
     world.outage(duration_s, process)
-    if duration_s >= min(plan.engine.lease_s for plan in world.scenario.carriers) - LEASE_SLACK_S:
+    if duration_s >= LEASE_LEFT * min(plan.engine.lease_s for plan in world.scenario.carriers):
         world.doubt(f"lost its slots ({why})", process, duration_s + world.longest_lease_s)
 
 

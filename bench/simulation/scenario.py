@@ -159,7 +159,7 @@ def _processes(rng: random.Random, shape: Shape) -> list[ProcessPlan]:
 
 
 def _carrier(rng: random.Random, name: str, shape: Shape) -> CarrierPlan:
-    rate = rng.choice((0, 10, 20, 50, 100, 200))
+    rate = rng.choice((0, 0, 10, 20, 50, 100, 200))
     window = rng.choice((1, 2, 5, 10, 20, 50, 100))
     response_timeout_s = rng.choice((5.0, 10.0, 30.0))
     low, high = shape.receipt_delay_s

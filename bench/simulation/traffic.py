@@ -97,9 +97,13 @@ def _message(
     elif shape < 0.66:
         body["text"] = text_of(number, rng.randrange(30, 71), japanese=True)
     elif shape < 0.83:
-        body["text"] = text_of(number, rng.randrange(161, 700), japanese=False)
+        body["text"] = text_of(
+            number, rng.choice((rng.randrange(161, 320), rng.randrange(161, 700))), japanese=False
+        )
     elif shape < 0.97:
-        body["text"] = text_of(number, rng.randrange(71, 300), japanese=True)
+        body["text"] = text_of(
+            number, rng.choice((rng.randrange(71, 135), rng.randrange(71, 300))), japanese=True
+        )
     else:
         body["data"] = data_of(number, rng.randrange(20, 400))
     receipt = rng.random() >= 0.05

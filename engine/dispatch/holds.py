@@ -81,10 +81,11 @@ def settle(
 
     `one_receipt`: this carrier tells of a whole message at once.
     """
-    waiting = sorted(orphans, key=lambda key: orphans[key].came_s)
+    # By name what came in the same second: whoever else asks reads them in another order.
+    waiting = sorted(orphans, key=lambda key: (orphans[key].came_s, key))
     fitting = [
         (doubt, [key for key in waiting if _fits(doubt, orphans[key], response_timeout_s)])
-        for doubt in sorted(doubts, key=lambda each: each.since_ms)
+        for doubt in sorted(doubts, key=lambda each: (each.since_ms, each.place))
     ]
     settled: list[Settled] = []
     used: set[bytes] = set()

@@ -79,7 +79,9 @@ class LateFacts:
             if fold.sent.get((position, part)) == raw:
                 await self._stage.unwatch()
                 return undecided
-            commands, told = self._commands(block, index, part, message_id, place)
+            end = fold.ended.get(position)
+            given_up = end is not None and end[0] == blocks.ABANDONED
+            commands, told = self._commands(block, index, part, message_id, place, given_up=given_up)
             replies = await self._stage.commit_surely(commands)
             if replies is None:
                 continue
@@ -142,8 +144,16 @@ class LateFacts:
         return blocks.fold(records)
 
     def _commands(
-        self, block: Block, index: int, part: int, message_id: bytes, place: tuple[str, int]
+        self,
+        block: Block,
+        index: int,
+        part: int,
+        message_id: bytes,
+        place: tuple[str, int],
+        *,
+        given_up: bool,
     ) -> tuple[list[tuple[Any, ...]], Told | None]:
+        """`given_up`: no copy was ever made of what was in doubt there."""
         entry = block.entries[index]
         assert entry is not None
         withdrawn = place != (block.block_id, index)
@@ -164,7 +174,7 @@ class LateFacts:
             known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
             commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
         if message_id and extra.receipt:
-            doubled = WITHDRAWN if withdrawn and not extra.doubled else True
+            doubled = WITHDRAWN if (withdrawn or given_up) and not extra.doubled else True
             origin = (
                 *(block_id, position, part, entry.parts, block.app, entry.ref),
                 *(entry.to[-DESTINATION_DIGITS:], mid, doubled),

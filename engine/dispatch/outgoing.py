@@ -240,7 +240,7 @@ class Outgoing:
             if entry is None or (skip and index in skip):
                 index += 1
                 continue
-            if waiting is not None and self._has_to_wait(run, index, entry.to, waiting, now_ms):
+            if waiting is not None and self._has_to_wait(run, index, entry, waiting, now_ms):
                 index += 1
                 continue
             if entry.parts == 1 and entry.extra is None and not entry.expires_ms:
@@ -262,11 +262,15 @@ class Outgoing:
         run.next = index
         return count
 
-    def _has_to_wait(self, run: Run, index: int, to: str, destinations: Destinations, now_ms: int) -> bool:
-        """Whether this number's queue at the SMSC is full: the message waits outside its block."""
+    def _has_to_wait(
+        self, run: Run, index: int, entry: blocks.Entry, destinations: Destinations, now_ms: int
+    ) -> bool:
+        """Whether this number's queue at the SMSC is full: the message waits outside its block. What has
+        expired waits no more.
+        """
         now = self.clock.monotonic()
-        wait_s = destinations.until(to, now) - now
-        if wait_s <= 0:
+        wait_s = destinations.until(entry.to, now) - now
+        if wait_s <= 0 or (entry.expires_ms and entry.expires_ms - now_ms < self._least_ms):
             return False
         self.skips.append((run, index, NOT_NOW, now_ms + int(wait_s * 1000)))
         return True

@@ -328,7 +328,9 @@ class Recorder:
 
     def _claim(self, work: Turn, fresh: list[Run]) -> list[Run]:
         """Let the journals of these runs say that what is not granted is decided here, too."""
-        claims = [run for run in dict.fromkeys(self._unclaimed) if run.fresh and run not in fresh]
+        claims = [
+            run for run in dict.fromkeys(self._unclaimed) if run.fresh and run.open > 0 and run not in fresh
+        ]
         self._unclaimed = []
         for run in claims:
             run.ended.append((0, blocks.CLAIMED, 0, ""))
@@ -605,6 +607,8 @@ class Recorder:
             for run in lane:
                 if not left:
                     break
+                if run.open <= 0:
+                    continue  # its end is recorded, or about to be
                 if run.tried_moving < len(run.entries) and not self._is_ours(run):
                     left -= 1
                     continue
@@ -788,7 +792,8 @@ class Recorder:
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
             place = self.copies.withdraw(work, run, index, part, text)
-            doubled = True if place is None or extra.doubled else WITHDRAWN
+            copied = place is None and self._config.in_doubt != "never"
+            doubled = True if copied or extra.doubled else WITHDRAWN
             if place is None:
                 # The copy is on its way or there is none: both may be told of, and the block of the first
                 # one waits.

@@ -614,6 +614,7 @@ def test_policy_never_tells_unknown_and_a_late_delivery_corrects_it() -> None:
         bind.receipt("A1")
         (event,) = await house.told()
         assert isinstance(event, Correction)
+        assert not event.possibly_doubled, "no copy was ever sent"
         await house.later(60)
         assert len(bind.seen) == 1
 

@@ -3,96 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 import trio
-import trio.testing
-from todoke.engine.config import Config
 from todoke.engine.dispatch.slots import share
 from todoke.engine.intake.errors import NodeUnavailable
-from todoke.engine.ledger.memory_store import MemoryStore
-from todoke.engine.ledger.port import Command, StoreUnavailable
-from todoke_tests_kit import WALL_S, FakeBind, House, Machine, node_config
-
-LEASE_S = 10.0
-
-
-class Cable:
-    """One process's way to the store, which can be unplugged."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self.unplugged = False
-
-    def stage(self, name: str) -> CableStage:
-        return CableStage(self, self._store.stage(name))
-
-    async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
-        self.look()
-        return await self._store.wait(streams, timeout_s)
-
-    def look(self) -> None:
-        if self.unplugged:
-            raise StoreUnavailable("unplugged")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
-class CableStage:
-    def __init__(self, cable: Cable, stage: Any) -> None:
-        self._cable = cable
-        self._stage = stage
-
-    async def ready(self) -> None:
-        await self._stage.ready()
-
-    async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
-        self._cable.look()
-        return list(await self._stage.read(commands, watch))
-
-    async def commit(self, commands: Sequence[Command]) -> Any:
-        self._cable.look()
-        return await self._stage.commit(commands)
-
-    async def commit_if(self, holds: Mapping[bytes, bytes], commands: Sequence[Command]) -> Any:
-        self._cable.look()
-        return await self._stage.commit_if(holds, commands)
-
-    async def unwatch(self) -> None:
-        await self._stage.unwatch()
-
-
-Tale = Callable[[House, House], Awaitable[None]]
-
-
-def play(tale: Tale, *, one_machine: bool = False, **settings: Any) -> None:
-    """Two processes on one store; the first is open when the tale begins, the second is not."""
-    config: Config = node_config({"lease_s": LEASE_S, "window": 4, **settings})
-
-    async def main() -> None:
-        store = MemoryStore(rng=random.Random(1), wall=lambda: WALL_S + trio.current_time())
-        machine = Machine()
-        async with trio.open_nursery() as nursery:
-            houses = [
-                House(config, Cable(store), nursery, machine if one_machine else Machine())  # type: ignore[arg-type]
-                for _ in range(2)
-            ]
-            await houses[0].open()
-            await tale(houses[0], houses[1])
-            nursery.cancel_scope.cancel()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def held(house: House) -> list[int]:
-    return list(house.carrier().slots.held)
-
-
-def sent(*binds: FakeBind) -> list[str]:
-    return sorted(each.text for bind in binds for each in bind.seen)
+from todoke_tests_kit import House
+from todoke_tests_pair import LEASE_S, held, play, sent
 
 
 @pytest.mark.parametrize(
