@@ -1,7 +1,7 @@
 """Is a recovery branch missed? Seeds are played with an engine without it, until one fails.
 
-A seed fails when a promise is broken that the whole engine keeps on the same seed, or when fewer than REACH_MIN
-of what could be delivered was delivered, and the whole engine delivers them.
+A seed fails when a promise is broken that the whole engine keeps on the same seed, or when fewer than
+REACH_MIN of what could be delivered was delivered, and the whole engine delivers them.
 """
 
 from __future__ import annotations
