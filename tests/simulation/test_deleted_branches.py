@@ -43,7 +43,7 @@ CASES: Final[tuple[Case, ...]] = (
     Case("held-second-look", "lost_responses", 6, ""),
     Case("fence", "halt", 7, ""),
     Case("fenced", "halt", 5, ""),
-    Case("lease-margin", "halt", 5, ""),
+    Case("lease-margin", "halt", 9, ""),
     Case("ask-then-repeat", "store_cut,store_crash,store_far", 16, ""),
     Case("put-off", "store_away,store_full", 2, ""),
     Case("adopt-parked", "early_receipts", 2, "untrue: "),
