@@ -61,15 +61,27 @@ class LateFacts:
         return undecided
 
     async def write_found(self, block: Block, index: int, part: int, message_id: str) -> None:
-        """A receipt, by its id, tells that this part was taken whose answer is lost."""
-        await self._write(block, index, part, message_id.encode("latin-1", "replace"))
+        """A receipt, by its id, tells that this part was taken whose answer is lost. Nothing is written if
+        that is known by now: another process may have read the same, at the end of a hold.
+        """
+        await self._write(block, index, part, message_id.encode("latin-1", "replace"), noted=True)
 
-    async def _write(self, block: Block, index: int, part: int, message_id: bytes) -> bool:
+    async def _write(
+        self, block: Block, index: int, part: int, message_id: bytes, *, noted: bool = False
+    ) -> bool:
+        """`noted`: only while the part's doubt is."""
         entry = block.entries[index]
         if entry is None:
             return False
         raw = message_id.decode("latin-1")
+        keys = self._keys
         while True:
+            if noted:
+                field = doubt_field(entry.to, block.block_id, index, part)
+                (since,) = await self._stage.read_surely([("HGET", keys.doubts, field)], (keys.doubts,))
+                if since is None:
+                    await self._stage.unwatch()
+                    return False
             place, fold, undecided = await self._find(block.block_id, index, part)
             if fold is None or not await self._origin_is_kept(entry):
                 log.info("%s: an answer came after its message was forgotten", self._carrier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from todoke.codecs.receipt import FINAL_STATES
+from todoke.engine.dispatch.settling import Found
 from todoke.engine.messages import Event
 from todoke_tests_kit import NUMBER, FakeBind, House, Valid, node_config, run
 
@@ -371,5 +372,27 @@ def test_an_orphan_that_has_its_message_is_given_to_no_other_while_it_is_not_tak
         bind.receipt("A2")
         await house.later(HOLD_S + 1)
         assert set(house.stored()["rx"]) == {b"a1", b"a2"}
+
+    run(story, HELD)
+
+
+def test_what_a_hold_has_settled_is_not_written_again_by_who_looked_at_the_same_time() -> None:
+    """The other process has read the doubt and the orphan before; the receipt has come to its end since."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(message())
+        run_ = house.carrier().find(mid.split(".")[1])
+        bind.time_out()
+        await house.later(1)
+        bind.receipt("A1")
+        await house.later(HOLD_S)
+        assert told(await house.told()) == [("report", "delivered", False)]
+        known = {name: value for name, value in house.stored().items() if name.startswith(("rx", "j:", "b:"))}
+        assert known["rx"][b"a1"][:1] == b"D"
+        await house.carrier()._found(Found(run_.block, 0, 0, "A1"))
+        assert {name: house.stored()[name] for name in known} == known
+        await house.later(3_000)
+        assert house.left_over() == {}
 
     run(story, HELD)

@@ -245,3 +245,28 @@ def test_a_question_that_nobody_answers_is_taken_back() -> None:
         assert cable(first).calls
 
     play(tale)
+
+
+def test_a_copy_that_is_in_hand_here_is_withdrawn_here() -> None:
+    """Its block is granted as far as the window goes: its journal is read no more."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=4)
+        await second.open()
+        await first.later(3 * LEASE_S)
+        mids = await first.accept(*(Valid(NUMBER, text=text, receipt=False) for text in "abcd"))
+        mine.time_out()
+        mine.lose()
+        mine.bind_again(window=1)
+        await first.later(16)
+        assert sent(mine) == ["a", "a", "b", "c", "d"]
+        mine.answer_late("A", "B", "C", "D")
+        await first.later(1)
+        while mine.waiting:
+            mine.answer(f"again {len(mine.seen)}")
+            await first.later(0.1)
+        told = await told_of(second, *mids)
+        assert sorted(told) == sorted((mid, "sent") for mid in mids)
+        assert sent(mine).count("d") == 1
+
+    play(tale, binds=2, hold_s=15.0)
