@@ -21,6 +21,10 @@ from .traffic import SHARED_NUMBERS
 LEASE_LEFT: Final = 0.6
 """A store that is away for this share of a lease may cost slots: renewals are a third of it apart."""
 
+WRITING_STAGES: Final = ("accept", "ack", "due", "record", "record", "record", "rx", "take")
+WRITE_WAIT_S: Final = 20.0
+"""A write that is to be cut is waited for so long."""
+
 if TYPE_CHECKING:
     from .clock import VirtualClock
     from .process import Process
@@ -177,9 +181,27 @@ def _fall(line: Line, mode: str) -> None:
 
 
 async def _store_cut(world: World, fault: Fault, rng: random.Random) -> None:
-    """Its connections fall; what was on its way may still be done."""
+    """Its connections fall, mostly in the middle of a write; what was on its way may still be done."""
+    if rng.random() < 0.7:
+        await _wait_for_write(world, rng.choice(WRITING_STAGES))
+        if rng.random() < 0.3:
+            await anyio.sleep(world.sync_s * rng.random())
     world.outage(0.0)
     world.store.cut()
+
+
+async def _wait_for_write(world: World, stage: str) -> None:
+    """Until a stage of this kind begins to write in some process, or for a while."""
+    begun = anyio.Event()
+
+    def look(name: str) -> None:
+        if name.startswith(stage):
+            begun.set()
+
+    for process in world.processes.values():
+        process.path.on_write = look
+    with anyio.move_on_after(WRITE_WAIT_S):
+        await begun.wait()
 
 
 async def _store_away(world: World, fault: Fault, rng: random.Random) -> None:

@@ -47,6 +47,8 @@ class Path:
         self.full = False
         """The store refuses writes for want of memory."""
         self.calls: dict[trio.CancelScope, None] = {}
+        self.on_write: Callable[[str], None] = lambda stage: None
+        """Called with the name of a stage that begins to write."""
 
     def cut(self) -> None:
         """Nothing passes any more, and nobody is told."""
@@ -178,6 +180,7 @@ class ProcessStage:
         if self._store.path.full:
             await self._stage.unwatch()
             self._refuse()
+        self._store.path.on_write(self._name)
         replies = await self._store.call(self._name, lambda: self._stage.commit(commands), pure=False)
         self._store.note(self._name, commands)
         return replies
@@ -186,6 +189,7 @@ class ProcessStage:
         """See `port.Stage.commit_if`."""
         if self._store.path.full:
             self._refuse()
+        self._store.path.on_write(self._name)
         replies = await self._store.call(
             self._name, lambda: self._stage.commit_if(holds, commands), pure=False
         )

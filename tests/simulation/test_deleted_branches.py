@@ -21,7 +21,6 @@ from todoke.engine.dispatch.recorder import Recorder
 from todoke.engine.dispatch.taker import Taker
 
 SEEDS: Final = 4
-MESSAGES: Final = 60
 
 
 class Case(NamedTuple):
@@ -31,6 +30,7 @@ class Case(NamedTuple):
     faults: str
     first: int
     why: str
+    messages: int = 60
 
 
 CASES: Final[tuple[Case, ...]] = (
@@ -57,7 +57,7 @@ CASES: Final[tuple[Case, ...]] = (
 def test_a_deleted_branch_is_missed(case: Case) -> None:
     command = [sys.executable, "-m", "todoke.bench.simulation", "--json", "--jobs", "1"]
     command += ["--delete", case.delete, "--seeds", str(SEEDS), "--from", str(case.first)]
-    command += ["--size", "minutes", "--messages", str(MESSAGES), "--faults", case.faults]
+    command += ["--size", "minutes", "--messages", str(case.messages), "--faults", case.faults]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, timeout=120)
     trial = msgspec.json.decode(done.stdout, type=Trial)
