@@ -68,7 +68,8 @@ def _cut(mode: str) -> Callable[[World, Fault, random.Random], Awaitable[None]]:
     async def strike(world: World, fault: Fault, rng: random.Random) -> None:
         """One bind, or all of the carrier's."""
         line = world.lines[fault.target]
-        line.doubt(f"cut {mode}")
+        # Of a session that falls silent only a timer tells.
+        line.doubt(f"cut {mode}", 3 * line.plan.engine.enquire_link_s if mode == "silence" else 0.0)
         sessions = [each for account in line.smsc.core.accounts.values() for each in account.sessions]
         if sessions and rng.random() < 0.6:
             sessions = [rng.choice(sessions)]

@@ -121,11 +121,10 @@ class Taker:
         if found or not known:
             # Another block came first, or the replies are lost: what was taken stands in the pending list.
             self._recovered = False
-        if not known:
-            # It may stand there with all its messages granted, and none was sent: they are in no doubt.
-            self.made(block, payloads)
-        self._lanes_empty = False
-        self.bell.ring()
+        # It may stand there too, taken by the read of another block, with all its messages granted. None was
+        # sent: they are in no doubt.
+        self._recent[block.block_id] = (block, payloads)
+        self.queued()
 
     def _next_slot(self) -> int | None:
         """The slot to take the next block in the name of; None: there is none, or its lease may be over."""
