@@ -44,7 +44,7 @@ CASES: Final[tuple[Case, ...]] = (
     Case("first-look", "store_slow,throttled", 1, "", 100),
     Case("fence", "halt", 7, ""),
     Case("fenced", "halt", 6, ""),
-    Case("lease-margin", "halt", 11, ""),
+    Case("lease-margin", "halt", 9, ""),
     Case("ask-then-repeat", "store_cut", 1, ""),
     Case("put-off", "store_away,store_full", 2, ""),
     Case("adopt-parked", "early_receipts", 2, "untrue: "),

@@ -132,7 +132,7 @@ BROKEN: dict[Callable[[pytest.MonkeyPatch], None], str] = {
 @pytest.fixture(scope="module")
 def scenario() -> Scenario:
     """A small one that a sound engine passes."""
-    scenario = msgspec.structs.replace(draw(5, "minutes", 120), patience_s=600.0)
+    scenario = msgspec.structs.replace(draw(10, "minutes", 120), patience_s=600.0)
     first, second, third = when_busy(scenario, 3)
     scenario = with_faults(
         scenario,
