@@ -46,6 +46,8 @@ CASES: Final[tuple[Case, ...]] = (
     Case("fenced", "halt", 6, ""),
     Case("lease-margin", "halt", 9, ""),
     Case("ask-then-repeat", "store_cut", 1, ""),
+    Case("repeat", "store_away,store_cut", 2, ""),
+    Case("ack-from-store", "store_cut,stop,kill,apps_cut", 12, "not acknowledged"),
     Case("put-off", "store_away,store_full", 2, ""),
     Case("adopt-parked", "early_receipts", 2, "untrue: "),
     Case("repeated-receipts", "doubled_receipts", 2, "told twice: "),
