@@ -20,7 +20,7 @@ from todoke.bench.simulation.trial import Trial
 from todoke.engine.dispatch.recorder import Recorder
 from todoke.engine.dispatch.taker import Taker
 
-SEEDS: Final = 4
+SEEDS: Final = 6
 
 
 class Case(NamedTuple):
@@ -34,21 +34,24 @@ class Case(NamedTuple):
 
 
 CASES: Final[tuple[Case, ...]] = (
-    Case("inherited-doubt", "kill,power_cut", 3, "lost: "),
-    Case("take-over", "kill,power_cut", 3, "lost: "),
+    Case("inherited-doubt", "kill,power_cut", 2, "lost: "),
+    Case("take-over", "kill,power_cut", 1, "lost: "),
     Case("doubt", "lost_responses,cut_reset", 4, "lost: "),
     Case("retry", "queue_full,system_error,throttled", 2, "deliverable messages delivered"),
-    Case("response-timer", "lost_responses", 2, "lost: "),
-    Case("enquire-link", "freeze", 3, "deliverable messages delivered"),
+    Case("response-timer", "lost_responses", 1, "lost: "),
+    Case("enquire-link", "freeze", 6, "deliverable messages delivered"),
     Case("held-second-look", "lost_responses", 6, ""),
+    Case("first-look", "store_slow,throttled", 1, "", 100),
     Case("fence", "halt", 7, ""),
-    Case("fenced", "halt", 5, ""),
+    Case("fenced", "halt", 6, ""),
     Case("lease-margin", "halt", 9, ""),
-    Case("ask-then-repeat", "store_cut,store_crash,store_far", 16, ""),
+    Case("ask-then-repeat", "store_cut", 1, ""),
+    Case("repeat", "store_away,store_cut", 2, ""),
+    Case("ack-from-store", "store_cut,stop,kill,apps_cut", 12, "not acknowledged"),
     Case("put-off", "store_away,store_full", 2, ""),
     Case("adopt-parked", "early_receipts", 2, "untrue: "),
     Case("repeated-receipts", "doubled_receipts", 2, "told twice: "),
-    Case("ids-again", "ids_again", 10, "lost: "),
+    Case("ids-again", "ids_again", 2, "lost: "),
     Case("acks", "store_cut", 2, "not acknowledged"),
 )
 
