@@ -32,7 +32,8 @@ from .ledger.events import Told, publish, rfc3339
 from .ledger.keys import CarrierKeys
 from .ledger.port import Stage, Store, StoreError
 from .messages import hidden_number
-from .receipts.correlation import CLOSED
+from .receipts.correlation import CLOSED, read_table
+from .receipts.fields import WAITING
 
 log = logging.getLogger("todoke.desk")
 
@@ -310,11 +311,15 @@ class Desk:
         ended: list[tuple[int, int, int, str]] = []
         told: list[Told] = []
         tables: list[str | bytes] = []
-        for index in wanted:
+        mids = [blocks.message_id(keys.name, block.block_id, index, block.entries[index]) for index in wanted]
+        (stored,) = await self._stage.read([("HMGET", keys.multi, *mids)], (keys.receipts_version,))
+        for index, mid, known in zip(wanted, mids, stored, strict=True):
             entry = block.entries[index]
             assert entry is not None
-            mid = blocks.message_id(keys.name, block.block_id, index, entry)
             ended.append((index, blocks.ABANDONED, 0, ""))
+            closed, table = read_table(known, entry.parts)
+            if closed or WAITING not in table:
+                continue  # a receipt of its first copy has told its end already
             tables += [mid, CLOSED]
             told.append(
                 Told(
@@ -324,9 +329,10 @@ class Desk:
             )  # fmt: skip
         commands: list[tuple[Any, ...]] = [
             ("RPUSHX", keys.journal(block.block_id), self._record(ended)),
-            ("HSET", keys.multi, *tables),
-            *publish(block.app, told),
         ]
+        if told:
+            commands += [("HSET", keys.multi, *tables), ("INCR", keys.receipts_version)]
+            commands += publish(block.app, told)
         try:
             replies = await self._stage.commit(commands)
         except StoreError:

@@ -28,7 +28,8 @@ from .ledger.keys import LANES
 from .ledger.port import OutcomeUnknown, Store, StoreError
 from .messages import EVENTS_FULL, QUEUE_FULL, STOPPING, Accepted, Refusal, StoredEvent, Valid
 from .peers import Peers
-from .receipts.correlation import CLOSED
+from .receipts.correlation import CLOSED, read_table
+from .receipts.fields import WAITING
 
 log = logging.getLogger("todoke.node")
 
@@ -235,7 +236,16 @@ class TodokeNode:
             *publish(app, [told]),
         ]
         if has_table(entry):
-            commands.append(("HSET", carrier.keys.multi, message_id, CLOSED))
+            keys = carrier.keys
+            (stored,) = await self._inquiry_stage.read(
+                [("HGET", keys.multi, message_id)], (keys.receipts_version,)
+            )
+            closed, table = read_table(stored, entry.parts)
+            if closed or WAITING not in table:
+                # A receipt of an earlier copy has ended it.
+                await self._inquiry_stage.unwatch()
+                return {**standing.answer(message_id), "cancelled": False, "final": True}
+            commands += [("HSET", keys.multi, message_id, CLOSED), ("INCR", keys.receipts_version)]
         try:
             replies = await self._inquiry_stage.commit(commands)
         except OutcomeUnknown:

@@ -95,7 +95,8 @@ def settle(
         rivals = [other for other, theirs in fitting if not set(theirs).isdisjoint(keys)]
         if len(keys) < sum(_needed(each, one_receipt) for each in rivals):
             continue
-        if len(rivals) > 1 and len({orphans[key].receipt.state for key in keys}) > 1:
+        several = len(rivals) > 1 or len(doubt.parts) > 1
+        if several and len({orphans[key].receipt.state for key in keys}) > 1:
             continue  # one of them was delivered and another was not: which?
         mine = [key for key in keys if key not in used][: _needed(doubt, one_receipt)]
         used.update(mine)

@@ -26,8 +26,10 @@ from ..ledger.blocks import Entry, Extra
 from ..ledger.durable import Applied, DurableStage
 from ..ledger.events import publish
 from ..ledger.keys import GROUP, LANES, CarrierKeys
+from ..receipts.correlation import CLOSED, read_table
 from ..receipts.fields import (
     DESTINATION_DIGITS,
+    WAITING,
     WHITE,
     WITHDRAWN,
     ZERO,
@@ -280,7 +282,7 @@ class Recorder:
         # it, or finds it changed.
         fresh = [run for run in raised if run.fresh]
         claims = self._claim(work, fresh)
-        if not (work.dirty or work.commands or work.events or work.rx or work.later):
+        if not (work.dirty or work.commands or work.events or work.endings or work.rx or work.later):
             self._in_turn = []
             for done, result in cancelled:
                 done(result)
@@ -313,8 +315,9 @@ class Recorder:
         if closed or work.later:
             moved = sum(len(items) for items in work.later.values())
             self.on_closed(sum(len(run.entries) for run in closed) - moved)
-        for app, told in work.events.items():
-            self.on_events(app, len(told))
+        for events in (work.events, work.ended):
+            for app, told in events.items():
+                self.on_events(app, len(told))
         for at_ms in work.due_times:
             self.on_due(at_ms)
         for done, result in cancelled:
@@ -384,9 +387,35 @@ class Recorder:
         commands += work.places(self._epoch)
         for app, told in work.events.items():
             commands += publish(app, told)
-        replies = await self._stage.commit_surely(commands, self._holds())
-        assert replies is not None  # this stage watches nothing
-        return closed, replies, reads
+        while True:
+            endings, unless = await self._endings(work) if work.endings else ([], None)
+            replies = await self._stage.commit_surely(commands + endings, self._holds(), unless)
+            if replies is not None:
+                return closed, replies, reads
+            # A receipt came meanwhile: it may have ended one of these messages.
+
+    async def _endings(self, work: Turn) -> tuple[list[tuple[Any, ...]], dict[bytes, bytes | None]]:
+        """The commands that tell and close what no receipt has ended, and the version of the index in which
+        none has. What is told so is added to the turn's events.
+        """
+        keys = self._keys
+        names = [told.message_id for _, _, told in work.endings]
+        version, tables = await self._stage.read_surely(
+            [("GET", keys.receipts_version), ("HMGET", keys.multi, *names)]
+        )
+        work.ended = {}
+        commands: list[tuple[Any, ...]] = []
+        for (app, parts, told), stored in zip(work.endings, tables, strict=True):
+            closed, table = read_table(stored, parts)
+            if not closed and WAITING in table:
+                commands.append(("HSET", keys.multi, told.message_id, CLOSED))
+                work.ended.setdefault(app, []).append(told)
+        for app, ended in work.ended.items():
+            commands += publish(app, ended)
+        if commands:
+            # Whoever is applying a receipt to one of them reads its table again.
+            commands.append(("INCR", keys.receipts_version))
+        return commands, {keys.receipts_version: version}
 
     async def _after_index(self, work: Turn, replies: list[Any] | Applied) -> None:
         """Two things the index may tell once it is written: an id that was given before, a receipt that came

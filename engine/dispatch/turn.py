@@ -33,6 +33,10 @@ class Turn:
         """Receipt index fields and values, alternating."""
         self.commands: list[tuple[Any, ...]] = []
         self.events: dict[str, list[Told]] = {}
+        self.endings: list[tuple[str, int, Told]] = []
+        """(app, parts, report) of messages of which a receipt may have told an end already."""
+        self.ended: dict[str, list[Told]] = {}
+        """Those of them that are told by this turn."""
         self.later: dict[tuple[str, str, str, str, int], list[tuple[Run, int, Entry, int]]] = {}
         self.due_times: list[int] = []
         self.doubts: list[bytes] = []
@@ -84,6 +88,8 @@ class Turn:
 
     def close_table(self, run: Run, index: int, entry: Entry) -> None:
         """Receipts of the parts that were taken decide nothing any more: the message has ended otherwise."""
+        if _may_be_told(entry):
+            return  # together with its report
         mid = blocks.message_id(self._carrier, run.block_id, index, entry)
         self.commands.append(("HSET", self.keys.multi, mid, b"!"))
 
@@ -107,7 +113,10 @@ class Turn:
             error,
             self.now_ms,
         )
-        self.events.setdefault(run.block.app, []).append(told)
+        if _may_be_told(entry):
+            self.endings.append((run.block.app, entry.parts, told))
+        else:
+            self.events.setdefault(run.block.app, []).append(told)
 
     def go_on_later(
         self, run: Run, index: int, entry: Entry, extra: Extra, at_ms: int, command_status: int
@@ -153,6 +162,11 @@ class Turn:
         )
         key = (name, run.block.lane, run.block.app, run.block.campaign, 0)
         self.later.setdefault(key, []).append((run, index, moved, command_status))
+
+
+def _may_be_told(entry: Entry) -> bool:
+    """Whether a receipt of an earlier copy may end this message at any moment."""
+    return entry.extra is not None and entry.extra.doubled and entry.extra.receipt
 
 
 def has_table(entry: Entry) -> bool:

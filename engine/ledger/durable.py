@@ -60,17 +60,30 @@ class DurableStage:
         await self._stage.unwatch()
 
     async def commit(
-        self, commands: list[tuple[Any, ...]], holds: Mapping[bytes, bytes] | None = None
+        self,
+        commands: list[tuple[Any, ...]],
+        holds: Mapping[bytes, bytes] | None = None,
+        unless_changed: Mapping[bytes, bytes | None] | None = None,
     ) -> list[Any] | Applied | None:
-        """One attempt with the outcome known. None: a watched key changed. Raises StoreError: nothing was
-        written.
+        """One attempt with the outcome known. None: a watched key, or one of `unless_changed`, has another
+        value now. Raises StoreError: nothing was written.
 
         `holds`: written only while these keys have these values; raises Fenced if one has not.
         """
         self._turn += 1
         marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
         try:
-            if holds:
+            if unless_changed:
+                known = await self._stage.read([("GET", key) for key in unless_changed], [*unless_changed])
+                if known != list(unless_changed.values()):
+                    await self._stage.unwatch()
+                    return None
+                held = await self._stage.read([("GET", key) for key in holds or ()], [*(holds or ())])
+                if held != list((holds or {}).values()):
+                    await self._stage.unwatch()
+                    raise Fenced("another process has taken a slot of this account")
+                replies = await self._stage.commit(marked)
+            elif holds:
                 replies = await self._stage.commit_if(holds, marked)
                 if replies is None:
                     raise Fenced("another process has taken a slot of this account")
@@ -84,13 +97,16 @@ class DurableStage:
         return None if replies is None else replies[:-1]
 
     async def commit_surely(
-        self, commands: list[tuple[Any, ...]], holds: Mapping[bytes, bytes] | None = None
+        self,
+        commands: list[tuple[Any, ...]],
+        holds: Mapping[bytes, bytes] | None = None,
+        unless_changed: Mapping[bytes, bytes | None] | None = None,
     ) -> list[Any] | Applied | None:
         """As `commit`, repeated until the store has taken it. Raises Fenced as `commit` does."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                replies = await self.commit(commands, holds)
+                replies = await self.commit(commands, holds, unless_changed)
             except StoreError as error:
                 pause_s = await self._pause(error, pause_s)
                 continue
