@@ -258,7 +258,8 @@ class DueStage:
             return None
         block = blocks.decode_block(body)
         progress = blocks.fold(records)
-        ids = list(dict.fromkeys(index_key(raw.encode("latin-1")) for raw in progress.sent.values() if raw))
+        told = [*progress.sent.values(), *(raw for _, _, raw in progress.more)]
+        ids = list(dict.fromkeys(index_key(raw.encode("latin-1")) for raw in told if raw))
         values: list[bytes | None] = []
         if ids:
             (values,) = await self._stage.read([("HMGET", keys.receipts, *ids)])
