@@ -19,7 +19,7 @@ from ..ledger.blocks import Entry
 from ..receipts.fields import DESTINATION_DIGITS, Parked
 
 BEFORE_DOUBT_S: Final = 5.0
-"""A part may have been written this much longer than response_timeout_s before its doubt was recorded."""
+"""Slack, for clocks that differ and stages that wait."""
 
 
 class Doubt(NamedTuple):
@@ -73,18 +73,19 @@ def by_number(orphans: Iterable[tuple[bytes, list[Parked]]]) -> dict[str, dict[b
 def settle(
     doubts: Iterable[Doubt],
     orphans: dict[bytes, Parked],
-    response_timeout_s: float,
+    doubted_after_s: float,
     *,
     one_receipt: bool,
 ) -> list[Settled]:
     """Which of the parts in doubt to one number these orphans speak of: an orphan speaks of one part.
 
-    `one_receipt`: this carrier tells of a whole message at once.
+    `doubted_after_s`: a doubt is recorded so long after its part was written at most. `one_receipt`: this
+    carrier tells of a whole message at once.
     """
     # By name what came in the same second: whoever else asks reads them in another order.
     waiting = sorted(orphans, key=lambda key: (orphans[key].came_s, key))
     fitting = [
-        (doubt, [key for key in waiting if _fits(doubt, orphans[key], response_timeout_s)])
+        (doubt, [key for key in waiting if _fits(doubt, orphans[key], doubted_after_s)])
         for doubt in sorted(doubts, key=lambda each: (each.since_ms, each.place))
     ]
     settled: list[Settled] = []
@@ -109,8 +110,8 @@ def _needed(doubt: Doubt, one_receipt: bool) -> int:
     return 1 if one_receipt else len(doubt.parts)
 
 
-def _fits(doubt: Doubt, parked: Parked, response_timeout_s: float) -> bool:
-    if parked.came_s * 1000 < doubt.since_ms - (response_timeout_s + BEFORE_DOUBT_S) * 1000:
+def _fits(doubt: Doubt, parked: Parked, doubted_after_s: float) -> bool:
+    if parked.came_s * 1000 < doubt.since_ms - (doubted_after_s + BEFORE_DOUBT_S) * 1000:
         return False
     if not parked.receipt.message_id:
         return False

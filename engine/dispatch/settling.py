@@ -170,7 +170,8 @@ class Settling:
                     for place, (parts, since_ms) in places.items()
                 ],
                 waiting,
-                self._config.response_timeout_s,
+                # Of a process that died its successor records the doubts, when the lease is over.
+                self._config.response_timeout_s + self._config.lease_s,
                 one_receipt=self._config.multipart_receipts == "one",
             )
             for each in told:

@@ -8,7 +8,7 @@ from todoke_tests_kit import House, Valid, node_config, run
 NUMBER = "819000000000"
 OTHER = "819011111111"
 SENDER = "0032069000"
-HELD = node_config({"response_timeout_s": 30.0, "hold_s": 15.0})
+HELD = node_config({"response_timeout_s": 30.0, "hold_s": 15.0, "lease_s": 10.0})
 
 
 def message(text: str, to: str = NUMBER, sender: str = SENDER) -> Valid:
@@ -97,7 +97,7 @@ def test_an_old_orphan_is_no_receipt_of_a_new_message() -> None:
     async def story(house: House) -> None:
         bind = house.bind()
         bind.receipt("OLD")
-        await house.later(100)
+        await house.later(100)  # longer than an answer and a lease may take
         await house.accept(message("a"))
         bind.time_out()
         await house.later(60)
