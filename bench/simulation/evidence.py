@@ -111,6 +111,8 @@ class Evidence:
         self.steps: list[tuple[float, str]] = []
         """When the clock of whom ("": the store) jumped."""
         self.largest_step_s = 0.0
+        self.continued: dict[str, float] = {}
+        """When each process last went on after it had been stopped."""
         self.refused_numbers: set[tuple[str, str]] = set()
         """(carrier, destination) that an SMSC has refused for good."""
         self.broken: list[str] = []

@@ -132,6 +132,7 @@ class Process:
         await anyio.sleep(for_s)
         if self.lives == life and self.world.halting.halted(self.name):
             self.world.trace.add(self.name, "continues")
+            self.world.evidence.continued[self.name] = anyio.current_time()
             self.world.halting.resume(self.name)
 
     async def lose_smscs(self, for_s: float) -> None:

@@ -182,6 +182,10 @@ class Line:
             Written(now, self.name, mark.number, mark.part, validity_s, process.name)
         )
         self._on_the_wire[mark.number, mark.part] = (wire, sequence_number)
+        if self.evidence.continued.get(process.name, -1.0) == now:
+            # It was stopped between its last look at the clock and the write: nothing can be done about that.
+            self.excused["written on waking up"] += 1
+            return
         self._judge_times(mark.number, mark.part, process.clock, validity_s)
 
     def _judge_times(self, number: int, part: int, clock: ProcessClock, validity_s: int) -> None:
@@ -287,7 +291,10 @@ class Wire(anyio.abc.ByteStream):
         given_up = now - config.response_timeout_s
         outstanding = sum(at > given_up for at in self._unanswered.values())
         self._line.peak_outstanding = max(self._line.peak_outstanding, outstanding)
-        if outstanding > config.window:
+        if outstanding > config.window and self._line.evidence.continued.get(self.process.name, -1.0) == now:
+            # What it had given up while it was stopped stood before the socket still, and leaves now.
+            self._line.excused["written on waking up"] += 1
+        elif outstanding > config.window:
             self._line.evidence.broke(
                 f"{self._line.name}: {outstanding} requests unanswered on a bind, {config.window} are allowed"
             )

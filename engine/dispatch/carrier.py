@@ -396,13 +396,17 @@ class Carrier:
         for number in sorted(self._running):
             if number not in held:
                 await self._stop_binds(number)
+        self._late_facts(facts)
         self._losing = False
+        if self.recorder.fenced:
+            # It was told of again while binds were being closed: what came into hand since may be another's.
+            self._fenced()
+            return
         self._share_rate()
         if held:
             self.outgoing.lease_until = self.slots.until
         self._run_binds()
         self._windows_changed()
-        self._late_facts(facts)
 
     def _late_facts(self, facts: list[Any]) -> None:
         if facts and self._group is not None:
