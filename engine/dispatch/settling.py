@@ -80,6 +80,8 @@ class Settling:
                 continue  # held elsewhere, or sent again: its own time comes
             index, entry = held[settled.place]
             assert entry.extra is not None
+            if settled.part not in blocks.pending_parts(entry):
+                continue  # its copy was sent from a block before this one: `find` tells whose the receipt is
             withdrawn.append(Withdrawn(index, settled.part, settled.key, settled.message_id))
             origin = Origin(
                 block_id,

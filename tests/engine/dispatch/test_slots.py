@@ -324,3 +324,30 @@ def test_many_processes_come_and_go_and_every_slot_has_one_holder() -> None:
         assert sorted(everybody) == [1, 2, 3, 4, 5]
 
     play(tale, binds=5)
+
+
+def test_a_slot_lost_while_another_is_being_given_up_is_given_up_too() -> None:
+    """It is found out twice, and the account must not stay fenced for ever."""
+
+    async def tale(first: House, second: House) -> None:
+        carrier = first.carrier()
+        bind = first.bind(window=4)
+        given_up: list[int] = []
+        drop_all = carrier.recorder.drop_all
+
+        def told_again() -> list[Any]:
+            facts = drop_all()
+            given_up.append(len(facts))
+            if len(given_up) == 1:
+                carrier._fenced()
+            return facts
+
+        carrier.recorder.drop_all = told_again
+        carrier._fenced()
+        await first.later(LEASE_S)
+        assert len(given_up) == 2
+        await first.accept("after")
+        await first.later(LEASE_S)
+        assert sent(bind) == ["after"]
+
+    play(tale)
