@@ -99,7 +99,7 @@ class Shape(msgspec.Struct, frozen=True):
 SHAPES: Final[dict[Size, Shape]] = {
     "minutes": Shape(300.0, 100, (3, 6), (20.0, 60.0), (0.0, 20.0), 120.0, (30.0, 40.0), (10.0, 15.0, 30.0)),
     "hour": Shape(
-        3_600.0, 2_000, (10, 18), (20.0, 60.0), (0.0, 120.0), 600.0, (60.0, 180.0), (10.0, 20.0, 40.0)
+        3_600.0, 2_000, (10, 18), (30.0, 90.0), (0.0, 100.0), 420.0, (60.0, 120.0), (10.0, 20.0, 40.0)
     ),
     "day": Shape(
         86_400.0, 2_000, (10, 16), (120.0, 300.0), (1.0, 1_800.0), 14_400.0, (300.0, 1_200.0), (60.0, 300.0)
@@ -116,6 +116,11 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None, kinds: Seq
     carriers = [_carrier(rng, name, shape) for name in ("alpha", "beta")]
     json_lines = rng.random() < 0.3
     ack_lag_s = rng.choice((0.0, 0.01, 0.5, 5.0))
+    if size == "hour":
+        # Two of three carriers at an easier pace: an hour of single parts costs twice as much to play.
+        easier = random.Random(f"{seed}:easier")
+        carriers = [_easier(plan, easier) if easier.random() < 0.67 else plan for plan in carriers]
+        ack_lag_s = max(ack_lag_s, easier.choice((0.0, 0.5, 2.0)))
     processes = _processes(random.Random(f"{seed}:processes"), shape)
     names = [plan.engine.name for plan in carriers]
     batches = draw_traffic(
@@ -146,6 +151,18 @@ def draw(seed: int, size: Size = "hour", messages: int | None = None, kinds: Seq
         json_lines=json_lines,
         ack_lag_s=ack_lag_s,
     )
+
+
+def _easier(plan: CarrierPlan, rng: random.Random) -> CarrierPlan:
+    """No rate but the window's, answers and receipts in groups, longer leases: fewer turns of every stage."""
+    engine = msgspec.structs.replace(
+        plan.engine,
+        rate=0,
+        window=max(plan.engine.window, rng.choice((5, 20))),
+        lease_s=max(plan.engine.lease_s, 20.0),
+    )
+    smsc = msgspec.structs.replace(plan.smsc, response_jitter_s=0.0, receipt_jitter_s=rng.choice((0.0, 5.0)))
+    return CarrierPlan(engine, smsc)
 
 
 def _processes(rng: random.Random, shape: Shape) -> list[ProcessPlan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import selectors
@@ -15,6 +16,7 @@ from .run import Outcome, simulate
 from .scenario import Size
 
 READ_OCTETS: Final = 1 << 16
+GC_ALLOCATIONS: Final = 50_000
 DELETED_CPU_S: Final = 120
 """A seed of an engine without one of its branches may take so long."""
 
@@ -86,6 +88,9 @@ def _fork(
     status = 1
     try:
         os.close(here)
+        # What is made in a run is mostly freed by its references.
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS, 20, 100)
         if delete:
             # Without one of its branches the engine may spin.
             resource.setrlimit(resource.RLIMIT_CPU, (DELETED_CPU_S, DELETED_CPU_S))
