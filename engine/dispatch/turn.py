@@ -92,6 +92,8 @@ class Turn:
             return  # together with its report
         mid = blocks.message_id(self._carrier, run.block_id, index, entry)
         self.commands.append(("HSET", self.keys.multi, mid, b"!"))
+        # Whoever is applying a receipt of a part reads the table again.
+        self.commands.append(("INCR", self.keys.receipts_version))
 
     def tell(
         self,
