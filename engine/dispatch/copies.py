@@ -49,6 +49,14 @@ class Copies:
             place = self._moved[place]
         return place != (run.block_id, index) and place[0] not in self._outgoing.runs
 
+    def hops(self, run: Run, index: int) -> int:
+        """How many copies of this part's message were made since, for this doubt and for later ones."""
+        place, hops = (run.block_id, index), 0
+        while place in self._moved:
+            place = self._moved[place]
+            hops += 1
+        return hops
+
     def withdraw(self, work: Turn, run: Run, index: int, part: int, text: str) -> tuple[str, int] | None:
         """Let the copy of a message in doubt not be sent: its first one was taken, under this message_id.
 

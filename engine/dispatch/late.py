@@ -48,6 +48,8 @@ class LateFacts:
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
         self.written = 0
+        self._doubts_there = 0
+        """How often the message had been in doubt at the place read last."""
 
     async def write(self, facts: list[Answer]) -> list[Answer]:
         """Write these down, as often as the store needs. Returns those whose message the new holder had not
@@ -82,6 +84,7 @@ class LateFacts:
                 if since is None:
                     await self._stage.unwatch()
                     return False
+            self._doubts_there = 0
             place, fold, undecided = await self._find(block.block_id, index, part)
             if fold is None or not await self._origin_is_kept(entry):
                 log.info("%s: an answer came after its message was forgotten", self._carrier)
@@ -93,7 +96,9 @@ class LateFacts:
                 return undecided
             end = fold.ended.get(position)
             given_up = end is not None and end[0] == blocks.ABANDONED
-            commands, told = self._commands(block, index, part, message_id, place, given_up=given_up)
+            commands, told = self._commands(
+                block, index, part, message_id, place, given_up=given_up, doubts=self._doubts_there
+            )
             replies = await self._stage.commit_surely(commands)
             if replies is None:
                 continue
@@ -151,8 +156,11 @@ class LateFacts:
         body, records = await self._stage.read_surely(
             [("GET", keys.block(block_id)), ("LRANGE", key, 0, -1)], (key,)
         )
-        if body is None or blocks.decode_block(body).entries[index] is None:
+        entry = None if body is None else blocks.decode_block(body).entries[index]
+        if entry is None:
             return None
+        if keys is self._keys:
+            self._doubts_there = 0 if entry.extra is None else entry.extra.doubts
         return blocks.fold(records)
 
     def _commands(
@@ -164,6 +172,7 @@ class LateFacts:
         place: tuple[str, int],
         *,
         given_up: bool,
+        doubts: int,
     ) -> tuple[list[tuple[Any, ...]], Told | None]:
         """`given_up`: no copy was ever made of what was in doubt there."""
         entry = block.entries[index]
@@ -186,7 +195,9 @@ class LateFacts:
             known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
             commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
         if message_id and extra.receipt:
-            doubled = WITHDRAWN if (withdrawn or given_up) and not extra.doubled else True
+            # Between the part and what is withdrawn other copies may have been sent, for other doubts.
+            alone = not extra.doubled and (given_up or (withdrawn and doubts <= extra.doubts + 1))
+            doubled = WITHDRAWN if alone else True
             origin = (
                 *(block_id, position, part, entry.parts, block.app, entry.ref),
                 *(entry.to[-DESTINATION_DIGITS:], mid, doubled),

@@ -821,7 +821,7 @@ class Recorder:
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
             place = self.copies.withdraw(work, run, index, part, text)
-            copied = place is None and self._config.in_doubt != "never"
+            copied = self.copies.hops(run, index) > 1 or (place is None and self._config.in_doubt != "never")
             doubled = True if copied or extra.doubled else WITHDRAWN
             if place is None:
                 # The copy is on its way or there is none: both may be told of, and the block of the first
