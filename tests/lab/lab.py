@@ -111,6 +111,8 @@ class Server:
             key = raw.decode()
             if key.endswith(":orphans"):
                 continue  # judged by `orphans`
+            if key.endswith(":doubts"):
+                continue  # noted as long as orphans are kept
             if MAY_STAY.fullmatch(key) is None:
                 held = self.client.hgetall(key) if self.client.type(key) == b"hash" else ""
                 found.append(f"{key} {held}")
