@@ -6,6 +6,9 @@ from its source with some words of it changed. Words that are not there any more
 never deletes nothing.
 """
 
+# What stands in for a method takes whatever that takes: the types are those of the method.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import inspect

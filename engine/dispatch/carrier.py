@@ -16,7 +16,6 @@ from math import inf
 from typing import Any, Final, Literal
 
 import anyio
-import anyio.lowlevel
 import msgspec
 from anyio.abc import ByteStream, TaskGroup
 
