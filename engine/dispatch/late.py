@@ -75,6 +75,9 @@ class LateFacts:
         entry = block.entries[index]
         if entry is None:
             return False
+        if entry.parts > 1 and entry.extra is not None and not entry.extra.receipt:
+            # No receipt will end it: its app is told when the copies of its parts are answered.
+            return False
         raw = message_id.decode("latin-1")
         keys = self._keys
         while True:

@@ -165,6 +165,30 @@ def test_a_message_without_receipt_is_told_sent_once_whoever_has_its_copy(copy: 
     play(tale, binds=2, hold_s=15.0)
 
 
+def test_a_long_message_without_receipt_is_told_when_its_copies_are_answered() -> None:
+    """A late answer that gave up its copy would leave nobody to tell its app."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind(window=4)
+        await second.open()
+        await first.later(3 * LEASE_S)
+        (mid,) = await first.accept(Valid(NUMBER, text="a" * 200, receipt=False))
+        mine.time_out()
+        mine.lose()
+        other = second.bind(window=1)
+        await second.accept("busy", "busy", "busy")
+        await first.later(16)
+        mine.answer_late("A1", "A2")
+        await first.later(1)
+        for number in range(8):
+            if other.waiting:
+                other.answer(f"B{number}")
+            await first.later(1)
+        assert await told_of(second, mid) == [(mid, "sent")]
+
+    play(tale, binds=2, hold_s=15.0)
+
+
 # -- what another process has in hand ------------------------------------------------------------------------
 
 
