@@ -102,7 +102,7 @@ class LateFacts:
             commands, told = self._commands(
                 block, index, part, message_id, place, given_up=given_up, doubts=self._doubts_there
             )
-            replies = await self._stage.commit_surely(commands)
+            replies = await self._stage.commit_surely(commands, watched=True)
             if replies is None:
                 continue
             self.written += 1

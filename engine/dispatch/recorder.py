@@ -454,7 +454,7 @@ class Recorder:
                 pairs += [key, joined(list(merged.values()))]
             commands: list[tuple[Any, ...]] = [("HSET", self._keys.receipts, *pairs)]
             commands.append(("INCR", self._keys.receipts_version))
-            if await self._stage.commit_surely(commands) is not None:
+            if await self._stage.commit_surely(commands, watched=True) is not None:
                 return
 
     # -- answers ---------------------------------------------------------------------------------------

@@ -74,14 +74,15 @@ class DurableStage:
         marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
         try:
             if unless_changed:
-                known = await self._stage.read([("GET", key) for key in unless_changed], [*unless_changed])
-                if known != list(unless_changed.values()):
-                    await self._stage.unwatch()
-                    return None
-                held = await self._stage.read([("GET", key) for key in holds or ()], [*(holds or ())])
-                if held != list((holds or {}).values()):
+                # One read: watches of two would not outlive a connection that is lost between them.
+                keys = [*unless_changed, *(holds or {})]
+                known = await self._stage.read([("GET", key) for key in keys], keys)
+                if known[len(unless_changed) :] != list((holds or {}).values()):
                     await self._stage.unwatch()
                     raise Fenced("another process has taken a slot of this account")
+                if known[: len(unless_changed)] != list(unless_changed.values()):
+                    await self._stage.unwatch()
+                    return None
                 replies = await self._stage.commit(marked)
             elif holds:
                 replies = await self._stage.commit_if(holds, marked)
@@ -101,14 +102,21 @@ class DurableStage:
         commands: list[tuple[Any, ...]],
         holds: Mapping[bytes, bytes] | None = None,
         unless_changed: Mapping[bytes, bytes | None] | None = None,
+        *,
+        watched: bool = False,
     ) -> list[Any] | Applied | None:
-        """As `commit`, repeated until the store has taken it. Raises Fenced as `commit` does."""
+        """As `commit`, repeated until the store has taken it. Raises Fenced as `commit` does.
+
+        `watched`: what was read is watched. A lost connection takes the watch along: None then, read again.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 replies = await self.commit(commands, holds, unless_changed)
             except StoreError as error:
                 pause_s = await self._pause(error, pause_s)
+                if watched:
+                    return None
                 continue
             if self.away_since is not None:
                 self.away_since = None
