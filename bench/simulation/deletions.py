@@ -283,7 +283,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _edit(
             DurableStage,
             "commit_surely",
-            ("pause_s = await self._pause(error, pause_s)\n            continue", "return APPLIED"),
+            (
+                "pause_s = await self._pause(error, pause_s)\n            if watched:",
+                "return APPLIED\n            if watched:",
+            ),
         ),
     ),
     "accept-asks": Deletion(
