@@ -22,6 +22,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any, Final
 
+from ...engine.config import CarrierConfig
 from ...engine.messages import Correction
 from .evidence import Copy, Doubt, Evidence, Told
 from .scenario import Scenario
@@ -280,6 +281,7 @@ def _doubtful(evidence: Evidence, copy: Copy) -> bool:
 def _untrue(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
     reports = _reports(evidence)
     copies = _copies(evidence)
+    engines = {plan.engine.name: plan.engine for plan in scenario.carriers}
     ids_again = any(fault.kind == "ids_again" for fault in scenario.faults)
     for number, told in reports.items():
         if ids_again and evidence.sent[number].to.startswith(SHARED_NUMBERS):
@@ -310,13 +312,26 @@ def _untrue(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
             yield f"message {number} is told undeliverable, no receipt said so"
         # A process that began its life with a wrong date believes it: receipts are overdue by its clock.
         dated = evidence.largest_step_s < min(plan.engine.receipt_timeout_s for plan in scenario.carriers)
-        if state == "unknown" and event.parts == 1 and dated and any(copy.answered_at for copy in sure):
+        in_time = any(_receipt_was_in_time(engines[copy.carrier], copy) for copy in sure)
+        if state == "unknown" and event.parts == 1 and dated and in_time:
             yield f"message {number} is told unknown ({event.error}), its receipt was answered"
         whole = len([part for part in parts if part in {copy.part for copy in sure}]) == expected
-        if state != "delivered" and len(delivered) == expected and whole and len(taken) == expected:
+        # What is told unknown is known for a while yet; a receipt that comes in that while corrects it.
+        forgotten_s = told[0].time + min(engines[copy.carrier].history_s for copy in taken) if taken else 0.0
+        too_late = state == "unknown" and any(
+            came_s > forgotten_s - SLACK_S for copy in taken for came_s in copy.answered_at[:1]
+        )
+        all_delivered = len(delivered) == expected and whole and len(taken) == expected
+        if state != "delivered" and all_delivered and not too_late:
             yield f"message {number} was delivered, its report says {state} ({event.error})"
         if state == "expired" and whole and not any(copy.state == "expired" for copy in taken):
             yield f"message {number} is told expired, the SMSC took all of it"
+
+
+def _receipt_was_in_time(engine: CarrierConfig, copy: Copy) -> bool:
+    """Whether the carrier sent its receipt before receipt_timeout_s were over: it may have been down."""
+    taken_at = copy.time if copy.heard_at is None else copy.heard_at
+    return bool(copy.answered_at) and copy.answered_at[0] < taken_at + engine.receipt_timeout_s - SLACK_S
 
 
 def _broken_parts(evidence: Evidence) -> Iterator[str]:

@@ -61,6 +61,17 @@ def test_an_hour_with_cuts_and_crashes_keeps_every_promise() -> None:
     assert not [word for word in outcome.coverage if word.startswith("missing")]
 
 
+def test_a_receipt_held_back_by_a_carrier_that_is_down_for_long_came_too_late() -> None:
+    scenario = draw(8, "minutes", 100)
+    busy = when_busy(scenario, 1)[0] + 6
+    longer = 2 * scenario.carriers[0].engine.receipt_timeout_s
+    outcome = play(
+        with_faults(scenario, (busy, "down_long", "alpha", longer), (busy, "down_long", "beta", longer))
+    )
+    assert outcome.broken == []
+    assert outcome.coverage["engine unanswered"] > 10
+
+
 def test_the_same_seed_in_two_processes_leaves_the_same_trace() -> None:
     command = [sys.executable, "-m", "todoke.bench.simulation", "--seeds", "2", "--from", "3"]
     command += ["--size", "minutes", "--messages", "40", "--json", "--jobs", "1"]
