@@ -42,6 +42,8 @@ class DurableStage:
         self._field = f"{name}:{epoch:x}"
         self._turn = 0
         self.away_since: float | None = None
+        self._next_pause_s = FIRST_PAUSE_S
+        """Of a watched write; a store may answer reads and refuse every write."""
 
     async def read(self, commands: list[tuple[Any, ...]], watch: Sequence[bytes] = ()) -> list[Any]:
         """As Stage.read. Raises StoreError."""
@@ -109,15 +111,17 @@ class DurableStage:
 
         `watched`: what was read is watched. A lost connection takes the watch along: None then, read again.
         """
-        pause_s = FIRST_PAUSE_S
+        pause_s = self._next_pause_s
         while True:
             try:
                 replies = await self.commit(commands, holds, unless_changed)
             except StoreError as error:
                 pause_s = await self._pause(error, pause_s)
                 if watched:
+                    self._next_pause_s = pause_s
                     return None
                 continue
+            self._next_pause_s = FIRST_PAUSE_S
             if self.away_since is not None:
                 self.away_since = None
                 log.warning("%s: the message store takes writes again", self._field)
