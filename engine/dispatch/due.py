@@ -428,6 +428,8 @@ class _Look:
                 raw_of[key] = raw
                 by_entry.setdefault(entry_index, []).append(key)
         self._by_entry = by_entry
+        self._doubled: set[int] = set()
+        """Messages whose parts may have been sent again, by what the index says."""
         oldest_wait = 0
         for position, entry in enumerate(block.entries):
             if entry is None:
@@ -440,6 +442,8 @@ class _Look:
                     continue
                 mine = [each for each in candidates(value) if _is_of(each, block.block_id, position)]
                 for each in mine:
+                    if origin_of(each).doubled:
+                        self._doubled.add(position)
                     if not is_final(each):
                         if now_s - since_s(each) >= config.receipt_timeout_s:
                             self.overdue[key] = value
@@ -534,7 +538,9 @@ class _Look:
             return [keys.multi] if last.name == keys.name else [keys.multi, last.multi]
         entry = self.block.entries[position]
         abandoned = end is not None and end[0] == blocks.ABANDONED
-        return [keys.multi] if entry is not None and (entry.parts > 1 or abandoned) else []
+        # An answer that came to its former holder says so in advance: a copy may be on its way.
+        doubled = abandoned or position in self._doubled
+        return [keys.multi] if entry is not None and (entry.parts > 1 or doubled) else []
 
 
 def is_origin(entry: blocks.Entry | None) -> bool:

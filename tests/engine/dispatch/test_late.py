@@ -47,3 +47,26 @@ def test_an_answer_to_a_copy_whose_message_is_forgotten_leaves_nothing_behind() 
         assert house.left_over() == {}
 
     run(story, node_config({"history_s": 10, "hold_s": 15}))
+
+
+def test_a_message_that_its_former_holder_heard_of_in_time_is_forgotten_whole() -> None:
+    """Its answer came when the account had changed hands, and says that a copy may be on its way."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (message_id,) = await house.accept("heard")
+        token = bind.waiting[0][0]
+        late = house.carrier().late
+        await house.kill()
+        await late.write([(token, c.SUBMIT_SM_RESP, 0, b"A1", 1)])
+        await house.reopen()
+        bind = house.bind()
+        await house.later(20)
+        assert bind.waiting == [], "it is known to be taken"
+        bind.receipt("A1")
+        await house.settle()
+        assert await house.states() == [(message_id, "delivered")]
+        await house.later(200_000)
+        assert house.left_over() == {}
+
+    run(story, node_config({"history_s": 10, "hold_s": 15}))
