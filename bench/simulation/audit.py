@@ -349,6 +349,9 @@ def _left_behind(contents: dict[bytes, Any], dated: bool) -> Iterator[str]:
     for key, value in sorted(contents.items()):
         if dated and (b":alive:" in key or b":lease:" in key):
             continue
+        account, _, name = key.rpartition(b":")
+        if dated and name == b"members" and all(account + b":alive:" + epoch in contents for epoch in value):
+            continue  # of processes that are gone; who lives waits for the keys that say they live
         if any(word in key for word in KEPT_KEYS):
             continue
         if key.endswith((b":queued:urgent", b":queued:normal", b":queued:bulk", b":events:n")):
