@@ -197,9 +197,9 @@ class LateFacts:
             also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{block.block_id}.{index}")
             known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
             commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
+        # Between the part and what is withdrawn other copies may have been sent, for other doubts.
+        alone = not extra.doubled and (given_up or (withdrawn and doubts <= extra.doubts + 1))
         if message_id and extra.receipt:
-            # Between the part and what is withdrawn other copies may have been sent, for other doubts.
-            alone = not extra.doubled and (given_up or (withdrawn and doubts <= extra.doubts + 1))
             doubled = WITHDRAWN if alone else True
             origin = (
                 *(block_id, position, part, entry.parts, block.app, entry.ref),
@@ -210,7 +210,7 @@ class LateFacts:
         told: Told | None = None
         if withdrawn and entry.parts == 1 and not extra.receipt:
             told = Told(
-                "report", mid, entry.ref, "sent", self._carrier, 1, 0, extra.doubled, None, now_ms
+                "report", mid, entry.ref, "sent", self._carrier, 1, 0, not alone, None, now_ms
             )  # fmt: skip
             commands += publish(block.app, [told])
         return commands, told

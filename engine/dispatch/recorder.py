@@ -835,9 +835,9 @@ class Recorder:
             else:
                 self.counts["resolved_late"] += 1
                 if entry.parts == 1 and not extra.receipt:
-                    work.tell(run, index, entry, "sent")
+                    work.tell(run, index, entry, "sent", doubled=copied)
                 elif entry.parts == 1 and not message_id:
-                    work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
+                    work.tell(run, index, entry, "unknown", NO_MESSAGE_ID, doubled=copied)
             if message_id and extra.receipt:
                 mid = blocks.message_id(self._config.name, run.block_id, index, entry)
                 origin = (

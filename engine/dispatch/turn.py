@@ -102,7 +102,10 @@ class Turn:
         entry: Entry,
         state: str,
         error: tuple[str, int | None, str | None] | None = None,
+        *,
+        doubled: bool = False,
     ) -> None:
+        """`doubled`: more copies were sent than the entry knows of."""
         told = Told(
             "report",
             blocks.message_id(self._carrier, run.block_id, index, entry),
@@ -111,7 +114,7 @@ class Turn:
             self._carrier,
             entry.parts,
             0,
-            entry.extra is not None and entry.extra.doubled,
+            doubled or (entry.extra is not None and entry.extra.doubled),
             error,
             self.now_ms,
         )

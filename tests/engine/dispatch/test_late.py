@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from todoke.codecs import constants as c
-from todoke_tests_kit import House, node_config, run
+from todoke.engine.messages import Report, Valid
+from todoke_tests_kit import NUMBER, House, node_config, run
 
 
 def test_an_answer_to_a_message_that_is_forgotten_leaves_nothing_behind() -> None:
@@ -70,3 +71,24 @@ def test_a_message_that_its_former_holder_heard_of_in_time_is_forgotten_whole() 
         assert house.left_over() == {}
 
     run(story, node_config({"history_s": 10, "hold_s": 15}))
+
+
+def test_what_its_former_holder_hears_of_a_first_copy_tells_of_the_second() -> None:
+    """The third is held, and is not sent."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (message_id,) = await house.accept(Valid(NUMBER, text="no receipt", receipt=False))
+        token = bind.waiting[0][0]
+        bind.time_out()
+        await house.later(20)
+        bind.time_out()
+        await house.later(5)
+        assert await house.carrier().late.write([(token, c.SUBMIT_SM_RESP, 0, b"A1", 1)]) == []
+        (told,) = await house.told()
+        assert isinstance(told, Report)
+        assert (told.message_id, told.state, told.possibly_doubled) == (message_id, "sent", True)
+        await house.later(60)
+        assert len(bind.seen) == 2
+
+    run(story, node_config({"hold_s": 15}))

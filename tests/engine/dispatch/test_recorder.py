@@ -497,6 +497,24 @@ def test_a_late_answer_in_the_same_breath_as_the_doubt_is_an_answer() -> None:
     run(story)
 
 
+def test_a_copy_between_the_answered_one_and_the_withdrawn_one_is_told_of() -> None:
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(Valid(NUMBER, text="a", receipt=False))
+        bind.time_out()
+        await house.later(20)
+        bind.time_out()
+        await house.later(5)
+        bind.answer_late("A1")
+        await house.later(60)
+        assert len(bind.seen) == 2, "the third was held, and is not sent"
+        (told,) = await house.told()
+        assert isinstance(told, Report)
+        assert (told.message_id, told.state, told.possibly_doubled) == (mid, "sent", True)
+
+    run(story)
+
+
 def test_a_withdrawn_copy_without_a_receipt_is_told_sent() -> None:
     async def story(house: House) -> None:
         bind = house.bind()
