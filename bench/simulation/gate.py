@@ -17,6 +17,7 @@ import trio
 
 from ...engine.ledger.memory_store import MemoryStage, MemoryStore
 from ...engine.ledger.port import (
+    WATCH_LOST,
     Command,
     OutcomeUnknown,
     StoreError,
@@ -166,6 +167,10 @@ class ProcessStage:
     async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
         """See `port.Stage.read`."""
         pure = is_pure_read(commands)
+        if watch and self._watched_at is not None and self._watched_at != self._store.path.breaks:
+            await self._stage.unwatch()
+            self._watched_at = None
+            raise StoreUnavailable(WATCH_LOST)
         replies = await self._store.call(self._name, lambda: self._stage.read(commands, watch), pure=pure)
         if watch:
             self._watched_at = self._store.path.breaks
@@ -176,7 +181,7 @@ class ProcessStage:
         watched_at, self._watched_at = self._watched_at, None
         if watched_at is not None and watched_at != self._store.path.breaks:
             await self._stage.unwatch()
-            raise StoreUnavailable("the connection with the WATCH was lost")
+            raise StoreUnavailable(WATCH_LOST)
         if self._store.path.full:
             await self._stage.unwatch()
             self._refuse()

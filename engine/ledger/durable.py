@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio
 
 from ..errors import Fenced
-from .port import OutcomeUnknown, Store, StoreError, StoreRefused, StoreUnavailable
+from .port import WATCH_LOST, OutcomeUnknown, Store, StoreError, StoreRefused, StoreUnavailable
 
 log = logging.getLogger("todoke.ledger")
 
@@ -42,23 +42,38 @@ class DurableStage:
         self._field = f"{name}:{epoch:x}"
         self._turn = 0
         self.away_since: float | None = None
+        self._watches = False
+        self._watch_lost = False
+        """Of what was watched since the last commit some is watched no more: the next must not be made."""
         self._next_pause_s = FIRST_PAUSE_S
         """Of a watched write; a store may answer reads and refuse every write."""
 
     async def read(self, commands: list[tuple[Any, ...]], watch: Sequence[bytes] = ()) -> list[Any]:
         """As Stage.read. Raises StoreError."""
-        return await self._stage.read(commands, watch)
+        try:
+            replies = await self._stage.read(commands, watch)
+        except StoreError:
+            self._watches = False
+            raise
+        self._watches = self._watches or bool(watch)
+        return replies
 
     async def read_surely(self, commands: list[tuple[Any, ...]], watch: Sequence[bytes] = ()) -> list[Any]:
-        """As `read`, repeated until the store answers."""
+        """As `read`, repeated until the store answers. What earlier reads watched may be lost by then: the
+        `commit` that follows is refused.
+        """
         pause_s = FIRST_PAUSE_S
+        watched = self._watches
         while True:
             try:
-                return await self._stage.read(commands, watch)
+                return await self.read(commands, watch)
             except StoreError as error:
+                self._watch_lost = self._watch_lost or watched
                 pause_s = await self._pause(error, pause_s)
 
     async def unwatch(self) -> None:
+        """As Stage.unwatch. Raises StoreUnavailable; nothing is watched then either."""
+        self._watches = self._watch_lost = False
         await self._stage.unwatch()
 
     async def commit(
@@ -72,6 +87,10 @@ class DurableStage:
 
         `holds`: written only while these keys have these values; raises Fenced if one has not.
         """
+        lost, self._watches, self._watch_lost = self._watch_lost, False, False
+        if lost:
+            await self._stage.unwatch()
+            raise StoreUnavailable(WATCH_LOST)
         self._turn += 1
         marked = [*commands, ("HSET", self._turns_key, self._field, self._turn)]
         try:

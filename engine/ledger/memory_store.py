@@ -27,7 +27,15 @@ import anyio.lowlevel
 
 from .memory_commands import Prepared, execute, prepared
 from .memory_data import Database, Watch
-from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
+from .port import (
+    WATCH_LOST,
+    Command,
+    OutcomeUnknown,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    is_pure_read,
+)
 
 Ran = tuple[Any, list[Prepared] | None]
 """An answer, and what was written for it."""
@@ -331,7 +339,9 @@ class MemoryStage:
 
         pure = is_pure_read(commands)
         if watch:
-            self._guard = 0
+            guard, self._guard = self._guard, 0
+            if guard and connection and guard != connection:
+                raise StoreUnavailable(WATCH_LOST)
         try:
             replies: list[Any] = await self._store.call(self, Request(commands, run))
         except BaseException:
@@ -346,7 +356,7 @@ class MemoryStage:
         guard, self._guard = self._guard, 0
         connection = self._store.connection()
         if guard and connection and guard != connection:
-            raise StoreUnavailable("the connection with the WATCH was lost")
+            raise StoreUnavailable(WATCH_LOST)
         watched = self.watched
 
         def run(db: Database) -> Ran:

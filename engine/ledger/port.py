@@ -28,7 +28,7 @@ last moment the lost write could have been executed. On another stage the questi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
@@ -88,6 +88,9 @@ class StoreAddressError(StoreError):
     """The URL of the store cannot be used; the text says why and holds no password."""
 
 
+WATCH_LOST: Final = "the connection with the WATCH was lost"
+
+
 class Stage(Protocol):
     """One connection and its WATCHes. Calls may overlap and are answered in order, but a `read` with
     `watch` and the `commit` it guards must not be mixed with other calls on the same stage: give that work
@@ -104,7 +107,8 @@ class Stage(Protocol):
         """WATCH the keys (none: no WATCH), run the commands one after another, return their replies as
         bytes, int, list or None. Other clients may act between the commands; a WATCH covers what they touch.
 
-        After a `read` that watched: `commit` or `unwatch`. If this call raises, nothing is watched any more.
+        After a `read` that watched: `commit` or `unwatch`. If this call raises, nothing is watched any more;
+        it does raise StoreUnavailable if it was to watch more and what was watched before is lost.
         Raises StoreUnavailable, StoreRefused, and OutcomeUnknown if a command was not a pure read
         (XREADGROUP).
         """

@@ -17,7 +17,15 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
+from .port import (
+    WATCH_LOST,
+    Command,
+    OutcomeUnknown,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    is_pure_read,
+)
 from .redis_connect import Durability, Server, connect, parse_url
 from .redis_link import Link, LinkLost, ReplyError, pack
 
@@ -213,7 +221,9 @@ class RedisStage:
         link = self.link or await self._first_link()
         packed = [pack(command) for command in commands]
         if watch:
-            self._watched = None
+            watched, self._watched = self._watched, None
+            if watched is not None and watched is not link:
+                raise StoreUnavailable(WATCH_LOST)
             self._lower_fence(link)
             packed.insert(0, pack(("WATCH", *watch)))
         elif not packed:
@@ -241,7 +251,7 @@ class RedisStage:
         watched, self._watched = self._watched, None
         link = self.link or await self._first_link()
         if watched is not None and watched is not link:
-            raise StoreUnavailable("the connection with the WATCH was lost")
+            raise StoreUnavailable(WATCH_LOST)
         self._lower_fence(link)
         packed = [_MULTI, *map(pack, commands), _EXEC]
         try:

@@ -89,6 +89,25 @@ def test_a_watched_write_whose_connection_falls_is_read_anew() -> None:
     play(story)
 
 
+def test_a_connection_that_falls_between_two_watched_reads_takes_the_first_watch_along() -> None:
+    """The second read is repeated on a new connection, where the first key is not watched."""
+
+    async def story(store: MemoryStore) -> None:
+        ours = DurableStage(store, "ours", TURNS, 1)
+        theirs = store.stage("theirs")
+        for falls in (True, False):
+            assert len(await ours.read_surely([("GET", "k")], (b"k",))) == 1
+            if falls:
+                store.cut()
+            await ours.read_surely([("GET", "l")], (b"l",))
+            await theirs.commit([("INCR", "k")])
+            assert await ours.commit_surely([("SET", "k", 100)], watched=True) is None
+        assert await theirs.read([("GET", "k")]) == [b"2"]
+        assert await add_watched(ours) == 1
+
+    play(story)
+
+
 def test_a_store_that_refuses_watched_writes_is_asked_less_and_less_often() -> None:
     async def story(store: MemoryStore) -> None:
         refusing = Refusing(store)

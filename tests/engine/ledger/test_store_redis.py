@@ -221,6 +221,18 @@ async def test_a_commit_whose_watch_was_lost_with_its_connection_does_nothing(se
         assert await stage.commit([("SET", "k", 2)]) == [b"OK"]
 
 
+async def test_watches_do_not_add_up_over_two_connections(server: Any) -> None:
+    async with opened(server.url) as (_, stage):
+        await stage.read([("GET", "k")], watch=[b"k"])
+        assert stage.link is not None
+        server.ask(b"CLIENT KILL ID %d" % stage.link.client_id)
+        await until(lambda: stage.lost == 1)
+        await stage.ready()
+        assert isinstance(await result(stage.read([("GET", "l")], watch=[b"l"])), StoreUnavailable)
+        assert await stage.read([("GET", "l")], watch=[b"l"]) == [None]
+        assert await stage.commit([("SET", "k", 2)]) == [b"OK"]
+
+
 @pytest.mark.parametrize("bad", [("LPUSHX", "k"), ("INCR", "k")], ids=["queue", "run"])
 async def test_nothing_is_watched_after_a_refusal(server: Any, bad: Any) -> None:
     async with opened(server.url) as (_, stage):
