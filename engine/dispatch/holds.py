@@ -12,14 +12,11 @@ many costs less than a message lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ...codecs.quoted import speaks_of
 from ..ledger.blocks import Entry
-from ..receipts.fields import DESTINATION_DIGITS, Parked
-
-BEFORE_DOUBT_S: Final = 5.0
-"""Slack, for clocks that differ and stages that wait."""
+from ..receipts.fields import BEFORE_DOUBT_S, DESTINATION_DIGITS, Parked
 
 
 class Doubt(NamedTuple):

@@ -20,7 +20,7 @@ from ..ledger.blocks import Block, Extra
 from ..ledger.durable import DurableStage
 from ..ledger.events import Told, publish
 from ..ledger.keys import CarrierKeys
-from ..receipts.fields import DESTINATION_DIGITS, WITHDRAWN, index_key
+from ..receipts.fields import DESTINATION_DIGITS, WITHDRAWN, beside, index_key
 from .holds import doubt_field
 from .outgoing import Token
 
@@ -97,10 +97,11 @@ class LateFacts:
             if fold.sent.get((position, part)) == raw:
                 await self._stage.unwatch()
                 return undecided
+            known = await self._known(message_id)
             end = fold.ended.get(position)
             given_up = end is not None and end[0] == blocks.ABANDONED
             commands, told = self._commands(
-                block, index, part, message_id, place, given_up=given_up, doubts=self._doubts_there
+                block, index, part, message_id, place, known, given_up=given_up, doubts=self._doubts_there
             )
             replies = await self._stage.commit_surely(commands, watched=True)
             if replies is None:
@@ -112,6 +113,17 @@ class LateFacts:
                 self.on_orphans([index_key(message_id)])
             log.info("%s: what became of a part in doubt is written down", self._carrier)
             return undecided
+
+    async def _known(self, message_id: bytes) -> bytes | None:
+        """What the index has under this id (watched): the SMSC may have given it to another message."""
+        if not message_id:
+            return None
+        keys = self._keys
+        ((value,),) = await self._stage.read_surely(
+            [("HMGET", keys.receipts, index_key(message_id))], (keys.receipts_version,)
+        )
+        found: bytes | None = value
+        return found
 
     async def _find(
         self, block_id: str, index: int, part: int
@@ -173,11 +185,14 @@ class LateFacts:
         part: int,
         message_id: bytes,
         place: tuple[str, int],
+        known: bytes | None,
         *,
         given_up: bool,
         doubts: int,
     ) -> tuple[list[tuple[Any, ...]], Told | None]:
-        """`given_up`: no copy was ever made of what was in doubt there."""
+        """`known`: what the index has under this id. `given_up`: no copy was ever made of what was in doubt
+        there.
+        """
         entry = block.entries[index]
         assert entry is not None
         withdrawn = place != (block.block_id, index)
@@ -206,7 +221,10 @@ class LateFacts:
                 *(entry.to[-DESTINATION_DIGITS:], mid, doubled),
             )
             value = b"0" + (now_ms // 1000).to_bytes(4, "big") + _encode(origin)
-            commands.append(("HSET", self._keys.receipts, index_key(message_id), value))
+            commands += [
+                ("HSET", self._keys.receipts, index_key(message_id), beside(known, value)),
+                ("INCR", self._keys.receipts_version),
+            ]
         told: Told | None = None
         if withdrawn and entry.parts == 1 and not extra.receipt:
             told = Told(

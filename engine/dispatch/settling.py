@@ -7,24 +7,27 @@ that a receipt that comes later still finds its message, whatever was told of it
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 from ..config import CarrierConfig
 from ..ledger import blocks
-from ..ledger.durable import DurableStage
+from ..ledger.durable import SCAN_COUNT, DurableStage
 from ..ledger.keys import CarrierKeys
 from ..receipts.fields import (
+    BEFORE_DOUBT_S,
     DESTINATION_DIGITS,
     WITHDRAWN,
     Origin,
     Parked,
+    beside,
+    candidates,
     decode_parked,
     index_key,
     new_value,
+    origin_of,
 )
-from .holds import BEFORE_DOUBT_S, Doubt, Settled, by_number, doubt_field, read_doubts, settle
-
-SCAN_COUNT: Final = 500
+from .holds import Doubt, Settled, by_number, doubt_field, read_doubts, settle
 
 Commands = list[tuple[Any, ...]]
 
@@ -71,7 +74,7 @@ class Settling:
                 held[entry.extra.doubt] = (index, entry)
         tails = {entry.to[-DESTINATION_DIGITS:] for _, entry in held.values()}
         withdrawn: list[Withdrawn] = []
-        rx: list[bytes] = []
+        rx: dict[bytes, bytes] = {}
         gone: list[bytes] = []
         async for settled in self._settled(
             tails, {place: entry for place, (_, entry) in held.items()}, now_s
@@ -95,12 +98,15 @@ class Settling:
                 # An earlier copy may have been sent for another doubt.
                 WITHDRAWN if entry.extra.doubts <= 1 else True,
             )
-            rx += [index_key(settled.message_id.encode("latin-1", "replace")), new_value(origin, now_s)]
+            rx[index_key(settled.message_id.encode("latin-1", "replace"))] = new_value(origin, now_s)
             gone.append(_field(entry.to, settled.place, settled.part))
         if not rx:
             return [], []
+        (before,) = await self._stage.read([("HMGET", keys.receipts, *rx)])
+        # The SMSC may have given an id to a message to another number before.
+        values = [beside(old, new) for old, new in zip(before, rx.values(), strict=True)]
         return withdrawn, [
-            ("HSET", keys.receipts, *rx),
+            ("HSET", keys.receipts, *chain.from_iterable(zip(rx, values, strict=True))),
             ("HDEL", keys.doubts, *gone),
             ("INCR", keys.receipts_version),
         ]
@@ -129,7 +135,7 @@ class Settling:
         StoreError.
         """
         keys = self._keys
-        old = [field async for field, value in self._scan(keys.doubts) if int(value) < before_ms]
+        old = [field async for field, value in self._stage.scan(keys.doubts) if int(value) < before_ms]
         for start in range(0, len(old), SCAN_COUNT):
             await self._stage.commit([("HDEL", keys.doubts, *old[start : start + SCAN_COUNT])])
 
@@ -144,27 +150,26 @@ class Settling:
         orphans = by_number(
             [
                 (key, [each for each in decode_parked(value) if each.came_s <= came_until_s])
-                async for key, value in self._scan(keys.orphans)
+                async for key, value in self._stage.scan(keys.orphans)
             ]
         )
         numbers = (orphans.keys() if tails is None else tails) & orphans.keys()
         if not numbers:
             return
-        pairs = [each async for pair in self._scan(keys.doubts) for each in pair]
+        pairs = [each async for pair in self._stage.scan(keys.doubts) for each in pair]
         doubts = {tail: places for tail, places in read_doubts(pairs).items() if tail in numbers}
         if not doubts:
             return
-        # An orphan whose id is in the index has its message already, and the receipt stage has not taken it
-        # up
-        # yet.
+        # An orphan whose id is in the index has its message already, if that was sent to this number: the
+        # receipt stage has not taken it up yet.
         asked = list({key for tail in doubts for key in orphans[tail]})
-        (known,) = await self._stage.read([("HMGET", keys.receipts, *asked)])
-        taken = {key for key, value in zip(asked, known, strict=True) if value is not None}
+        (values,) = await self._stage.read([("HMGET", keys.receipts, *asked)])
+        known = dict(zip(asked, values, strict=True))
         places_of_all = {place for places in doubts.values() for place in places}
         entries = entries | await self._entries(places_of_all - entries.keys())
         for tail, places in doubts.items():
             waiting: dict[bytes, Parked] = {
-                key: parked for key, parked in orphans[tail].items() if key not in taken
+                key: parked for key, parked in orphans[tail].items() if not _is_to(known[key], tail)
             }
             told = settle(
                 [
@@ -197,17 +202,10 @@ class Settling:
                 found[place] = entry
         return found
 
-    async def _scan(self, key: bytes) -> AsyncGenerator[tuple[bytes, bytes]]:
-        cursor: bytes | int = 0
-        seen: set[bytes] = set()  # a scan may return a field twice
-        while True:
-            ((cursor, pairs),) = await self._stage.read([("HSCAN", key, cursor, "COUNT", SCAN_COUNT)])
-            for field, value in zip(pairs[::2], pairs[1::2], strict=True):
-                if field not in seen:
-                    seen.add(field)
-                    yield field, value
-            if int(cursor) == 0:
-                return
+
+def _is_to(value: bytes | None, tail: str) -> bool:
+    """Whether the index knows a message to this number by the id."""
+    return value is not None and any(origin_of(each).destination == tail for each in candidates(value))
 
 
 def _field(to: str, place: str, part: int) -> bytes:

@@ -8,7 +8,7 @@ written twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -20,6 +20,7 @@ log = logging.getLogger("todoke.ledger")
 
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 1.0
+SCAN_COUNT: Final = 500
 
 
 class Applied:
@@ -70,6 +71,21 @@ class DurableStage:
             except StoreError as error:
                 self._watch_lost = self._watch_lost or watched
                 pause_s = await self._pause(error, pause_s)
+
+    async def scan(self, key: bytes) -> AsyncGenerator[tuple[bytes, bytes]]:
+        """The fields and values of a hash, each once; what changes meanwhile may be there or not. Raises
+        StoreError.
+        """
+        cursor: bytes | int = 0
+        seen: set[bytes] = set()  # a scan may return a field twice
+        while True:
+            ((cursor, pairs),) = await self.read([("HSCAN", key, cursor, "COUNT", SCAN_COUNT)])
+            for field, value in zip(pairs[::2], pairs[1::2], strict=True):
+                if field not in seen:
+                    seen.add(field)
+                    yield field, value
+            if int(cursor) == 0:
+                return
 
     async def unwatch(self) -> None:
         """As Stage.unwatch. Raises StoreUnavailable; nothing is watched then either."""

@@ -72,6 +72,8 @@ class Batch:
         self.events: dict[str, list[Told]] = {}
         self.long: list[tuple[Origin, int, Receipt | None]] = []
         """Parts whose message has a table: `finish_long` once that is read."""
+        self.contested: list[int] = []
+        """Positions of receipts whose id is that of a message to another number, by what they say."""
         self.applied = 0
         self.repeated = 0
         self.again: list[tuple[bytes, Origin, Receipt]] = []
@@ -88,13 +90,15 @@ class Batch:
         keys: list[bytes],
         receipts: list[Receipt | None],
         values: list[bytes | None],
+        frames: list[bytes],
         read: Callable[[int], Receipt],
     ) -> list[int]:
-        """Apply receipts under their own ids; parallel lists. Returns the positions that matched nothing.
+        """Apply receipts under their own ids; parallel lists. Returns the positions that matched nothing;
+        `contested` has those that `apply` is to be called for if they are to count.
 
-        A receipt None says DELIVRD and has not been read further: `read` gives the whole of it. The loop is
-        the hot path for what nearly every receipt is: the first one, DELIVRD, of a message in one part that
-        was sent once. `apply` decides everything else, and the same.
+        A receipt None says DELIVRD and has not been read further: its PDU is among the frames, and `read`
+        gives the whole of it. The loop is the hot path for what nearly every receipt is: the first one,
+        DELIVRD, of a message in one part that was sent once. `apply` decides everything else, and the same.
         """
         missed: list[int] = []
         changed = self.changed
@@ -104,10 +108,12 @@ class Batch:
         app = None
         events: list[Told] = []
         plain = 0
-        for position, (key, receipt, value) in enumerate(zip(keys, receipts, values, strict=True)):
+        parallel = zip(keys, receipts, values, frames, strict=True)
+        for position, (key, receipt, value, frame) in enumerate(parallel):
             if receipt is None and value is not None and value[0] in UNDECIDED and key not in changed:
                 origin = origin_of(value)
-                if origin.parts == 1 and not origin.doubled:
+                # Anywhere in the PDU: what is nowhere in it is in none of its addresses either.
+                if origin.parts == 1 and not origin.doubled and origin.destination.encode() in frame:
                     changed[key] = head + value[5:]
                     plain += 1
                     if origin.app != app:
@@ -120,7 +126,11 @@ class Batch:
                         )
                     )
                     continue
-            if not self.apply(key, read(position), value, exact=True):
+            whole = read(position)
+            known = changed.get(key, value)
+            if known is not None and known[0] in UNDECIDED and not same_destination(origin_of(known), whole):
+                self.contested.append(position)
+            elif not self.apply(key, whole, known, exact=True):
                 missed.append(position)
         self.applied += plain
         self.delivered += plain
@@ -138,7 +148,7 @@ class Batch:
             return False
         if value[0] == MANY:
             return self._apply_many(key, value, receipt)
-        if (not exact or is_final(value)) and not _same_destination(origin_of(value), receipt):
+        if (not exact or is_final(value)) and not same_destination(origin_of(value), receipt):
             return False
         changed = self._transition(key, value, receipt)
         if changed is not None:
@@ -149,7 +159,7 @@ class Batch:
         """Several parts share the id: the destination tells which, the oldest without a final state first."""
         found = candidates(value)
         fitting = [
-            position for position, each in enumerate(found) if _same_destination(origin_of(each), receipt)
+            position for position, each in enumerate(found) if same_destination(origin_of(each), receipt)
         ]
         if not fitting:
             return False
@@ -323,7 +333,7 @@ def worst_of(table: bytes) -> int:
     return max(table, key=lambda each: SEVERITY.get(each, 0))
 
 
-def _same_destination(origin: Origin, receipt: Receipt) -> bool:
+def same_destination(origin: Origin, receipt: Receipt) -> bool:
     """A receipt's addresses are those of the message swapped, but some SMSCs do not swap: either may fit."""
     tail = origin.destination
     return (

@@ -65,6 +65,8 @@ class Origin(msgspec.Struct, array_like=True, gc=False):
 
 
 WITHDRAWN: Final = 2
+BEFORE_DOUBT_S: Final = 5.0
+"""From the last moment at which an answer may come to the note of its loss: clocks differ, stages wait."""
 DESTINATION_DIGITS: Final = 6
 
 
@@ -175,6 +177,23 @@ def since_s(value: bytes) -> int:
 def candidates(value: bytes) -> list[bytes]:
     """The values under one id: one, or the several an SMSC that repeats its ids has made."""
     return _decode_many(value[1:]) if value[0] == MANY else [value]
+
+
+def beside(old: bytes | None, new: bytes) -> bytes:
+    """What to store for a new message under an id that is known for `old`, if it is."""
+    if old is None:
+        return new
+    kept = [each for each in candidates(old) if origin_octets(each) != origin_octets(new)]
+    return joined([*kept, new])
+
+
+def numbers_of(receipt: Receipt) -> set[str]:
+    """The ends of the numbers on a receipt."""
+    return {
+        address[-DESTINATION_DIGITS:]
+        for address in (receipt.source_addr, receipt.destination_addr)
+        if address
+    }
 
 
 def joined(values: list[bytes]) -> bytes:

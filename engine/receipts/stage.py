@@ -32,7 +32,7 @@ from ..ledger.events import Told, publish
 from ..ledger.keys import CarrierKeys
 from ..ledger.port import StoreError
 from .correlation import Batch
-from .fields import Parked, decode_parked, index_key
+from .fields import BEFORE_DOUBT_S, Parked, decode_parked, index_key, numbers_of
 from .mobile_originated import read_message
 
 log = logging.getLogger("todoke.receipts")
@@ -42,6 +42,9 @@ ORPHANS_PER_ID_MAX: Final = 8
 UNREADABLE_MAX: Final = 1_000
 """Frames kept of PDUs that cannot be read; what comes after the last of them is counted alone."""
 UNREADABLE_TTL_S: Final = 7 * 86_400
+TRUST_MAX: Final = 20
+"""So many more receipts that name another number than their message's than such as name the right one: then
+numbers are not looked at (see `_settle_contested`), until as many more are right again."""
 ADOPT_PAUSE_S: Final = 0.2
 """A store that reads but refuses writes would otherwise be asked without a pause."""
 
@@ -66,7 +69,7 @@ class _Work:
     (`parked`).
     """
 
-    __slots__ = ("items", "keys", "parked", "receipts")
+    __slots__ = ("came_s", "items", "keys", "parked", "receipts")
 
     def __init__(self, parked: bool) -> None:
         self.receipts: list[Receipt | None] = []
@@ -75,6 +78,8 @@ class _Work:
         """Where each stands in the index if its id is the one in submit_sm_resp."""
         self.items: list[Item] = []
         """The PDUs they came in; empty for parked ones."""
+        self.came_s: list[int] = []
+        """The seconds at which parked ones came; empty for what was asked for."""
         self.parked = parked
 
     def receipt(self, position: int) -> Receipt:
@@ -108,6 +113,9 @@ class ReceiptStage:
         """Whether a message that failed so may be tried over another carrier."""
         self.move_on: MoveOn | None = None
         self._items: list[Item] = []
+        self._trust = TRUST_MAX
+        self._trusted = True
+        """Whether this SMSC writes numbers as we know them."""
         self.moves: list[tuple[Any, ...]] = []
         """The commands by which messages of this turn go on over another carrier."""
         self._orphan_keys: list[bytes] = []
@@ -333,7 +341,12 @@ class ReceiptStage:
         (found,) = await self._stage.read(
             [("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,)
         )
-        missed = batch.apply_all(keys, work.receipts, found, work.receipt)
+        frames = [b""] * len(keys) if work.parked else [item[3] for item in work.items]
+        missed = batch.apply_all(keys, work.receipts, found, frames, work.receipt)
+        if not work.parked:
+            self._learn_form(batch.applied - len(batch.contested))
+        if batch.contested:
+            missed += await self._settle_contested(work, found, batch)
         unmatched = await self._look_closer(work, missed, batch) if missed else []
         if batch.long:
             names = list({batch.message_id(origin) for origin, _, _ in batch.long})
@@ -343,6 +356,45 @@ class ReceiptStage:
         if batch.again:
             await self._move_on(batch)
         return batch, unmatched
+
+    async def _settle_contested(self, work: _Work, found: list[bytes | None], batch: Batch) -> list[int]:
+        """Receipts of a known id that name another number than its message's: apply those that are that
+        message's all the same. Returns the positions of the others.
+
+        Some SMSCs write numbers in forms of their own; then their ids alone count. Where numbers are right,
+        the SMSC may have given the id before, to a message whose answer was lost: such a receipt waits among
+        the orphans until every answer that was under way is there or in doubt, and is the doubted message's
+        if one to that number is.
+        """
+        contested = batch.contested
+        ready: list[int] = []
+        if not self._trusted or (work.parked and not work.came_s):
+            ready = contested
+        elif work.parked:
+            lost_s = self._config.response_timeout_s + self._config.lease_s + BEFORE_DOUBT_S
+            before_s = self._clock.wall() - lost_s
+            waited = [position for position in contested if work.came_s[position] <= before_s]
+            doubted = await self._doubted_numbers() if waited else set()
+            ready = [
+                position for position in waited if numbers_of(work.receipt(position)).isdisjoint(doubted)
+            ]
+        keys = work.keys
+        applied = [
+            position
+            for position in ready
+            if batch.apply(keys[position], work.receipt(position), found[position], exact=True)
+        ]
+        return [position for position in contested if position not in applied]
+
+    def _learn_form(self, agreeing: int) -> None:
+        """So many more receipts named the right number than another one."""
+        self._trust = max(0, min(TRUST_MAX, self._trust + agreeing))
+        if self._trust in (0, TRUST_MAX):
+            self._trusted = self._trust > 0
+
+    async def _doubted_numbers(self) -> set[str]:
+        """The ends of the numbers that a part in doubt was sent to."""
+        return {field.partition(b" ")[0].decode() async for field, _ in self._stage.scan(self._keys.doubts)}
 
     async def _move_on(self, batch: Batch) -> None:
         """Failed messages that another carrier may deliver go on there, and nothing is told yet."""
@@ -456,6 +508,7 @@ class ReceiptStage:
             for parked in decode_parked(value) if value is not None else ():
                 work.receipts.append(parked.receipt)
                 work.keys.append(key)
+                work.came_s.append(parked.came_s)
         if not work.keys:
             return
         try:

@@ -40,6 +40,7 @@ class Index:
         self.told: list[Told] = []
         self.one_receipt = one_receipt
         self.repeated = 0
+        self.contested: list[int] = []
         self.now_ms = NOW_MS
 
     def sent(self, key: str, **origin: object) -> None:
@@ -55,7 +56,8 @@ class Index:
         if exact:
             # What says DELIVRD comes unread, as the stage hands it over.
             unread = [None if each.state == "delivered" else each for each in receipts]
-            missed = batch.apply_all(keys, unread, found, receipts.__getitem__)
+            frames = [b"\x05\0%s\0" % each.source_addr.encode() for each in receipts]
+            missed = batch.apply_all(keys, unread, found, frames, receipts.__getitem__)
         else:
             missed = [
                 place
@@ -63,6 +65,7 @@ class Index:
                 if not batch.apply(key, each, value, exact=False)
             ]
         self._take(batch)
+        self.contested = batch.contested
         return missed
 
     def time_out(self, key: str, since_max_s: int | None = None) -> None:
@@ -161,6 +164,16 @@ def test_another_form_of_the_id_needs_the_same_destination() -> None:
     assert index.say() == []
     assert index.receive(receipt("a", "delivered", to="09000345678"), exact=False) == []
     assert index.say() == [("report", "delivered")]
+
+
+@pytest.mark.parametrize("state", ["delivered", "undeliverable"])
+def test_an_id_with_another_number_is_contested(state: str) -> None:
+    index = Index()
+    index.sent("a")
+    assert index.receive(receipt("a", state, to="819000111111")) == []
+    assert (index.contested, index.say()) == ([0], [])
+    assert index.receive(receipt("a", state)) == []
+    assert (index.contested, index.say()) == ([], [("report", state)])
 
 
 def test_addresses_that_were_not_swapped_fit_as_well() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from todoke.codecs import constants as c
 from todoke.codecs import pdu, septets
 from todoke.engine.ledger.keys import CarrierKeys
-from todoke.engine.messages import Received
+from todoke.engine.messages import Received, Valid
 from todoke.engine.receipts import stage as stage_module
 from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
 
@@ -125,6 +125,62 @@ def test_another_bases_hit_needs_the_destination() -> None:
     run(story)
 
 
+def test_an_id_given_twice_of_which_one_answer_was_lost_closes_no_wrong_message() -> None:
+    """Fault 36: the SMSC began its ids anew; its first answer under this id never came."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (doubted,) = await house.accept(Valid("+819077777777", text="a"))
+        bind.time_out()
+        await house.settle()
+        (known,) = await house.accept("b")
+        bind.answer("7")
+        await house.settle()
+        bind.receipt("7", to="819077777777")
+        assert await house.states() == []
+        bind.receipt("7", "UNDELIV")
+        assert await house.states() == [(known, "undeliverable")]
+        await house.later(120)
+        assert await house.states() == [(doubted, "delivered")]
+        assert len(bind.seen) == 2, "no copy is needed"
+        await house.later(5_000)
+        assert house.left_over() == {}
+
+    run(story, node_config({"hold_s": 15, "history_s": 30}))
+
+
+@pytest.mark.parametrize("stat", ["DELIVRD", "UNDELIV"])
+def test_where_numbers_are_never_as_we_know_them_ids_alone_count(stat: str) -> None:
+    """The first few wait, for what may yet be heard of an id given twice."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        mids = await house.accept(*(f"text {number}" for number in range(stage_module.TRUST_MAX + 2)))
+        bind.answer(*(f"A{number}" for number in range(len(mids))))
+        await house.settle()
+        for number in range(len(mids)):
+            bind.receipt(f"A{number}", stat, to="0120444444")
+            await house.settle()
+        told = [mid for mid, _ in await house.states()]
+        assert told == mids[stage_module.TRUST_MAX - 1 :]
+        await house.later(400)
+        told += [mid for mid, _ in await house.states()]
+        assert sorted(told) == sorted(mids)
+
+    run(story, node_config({"lease_s": 60}))
+
+
+def test_a_single_odd_number_is_believed_when_nothing_in_doubt_speaks_against_it() -> None:
+    async def story(house: House) -> None:
+        mid, bind = await sent(house, "A1")
+        bind.receipt("A1", to="0120444444")  # type: ignore[attr-defined]
+        assert await house.states() == []
+        await house.later(600)
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story, node_config({"lease_s": 60}))
+
+
 def test_the_tlv_s_id_and_the_text_s_differ_and_only_one_is_known() -> None:
     """Variant 23."""
 
@@ -158,8 +214,6 @@ def test_one_id_at_two_carriers_is_two_messages() -> None:
     """Variant 41."""
 
     async def story(house: House) -> None:
-        from todoke.engine.messages import Valid
-
         first, second = house.bind(carrier="docomo"), house.bind(carrier="au")
         one, two = await house.accept("a", Valid(NUMBER, text="b", carrier="au"))
         first.answer("7")
