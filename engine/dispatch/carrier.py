@@ -182,6 +182,7 @@ class Carrier:
             clock,
             slots=self.slots,
             slots_number=config.binds,
+            epoch=epoch,
         )
         self.upkeep = Upkeep(self.keys, store.stage(f"hand-{config.name}"), self.slots, self.asks, self.taker)
         self._clock = clock

@@ -50,8 +50,10 @@ class Taker:
         *,
         slots: Slots,
         slots_number: int,
+        epoch: int,
     ) -> None:
         self._keys = keys
+        self._epoch = epoch
         self._store = store
         self._stage: Stage = store.stage(f"take-{keys.name}")
         self._outgoing = outgoing
@@ -63,6 +65,9 @@ class Taker:
         self._turns = 0
         self._recent: OrderedDict[str, tuple[blocks.Block, list[bytes | None]]] = OrderedDict()
         self._recovered = False
+        self._read_whole: dict[int, bytes] = {}
+        """slot -> the claim under which its pending list was read to its end: what is found there later was
+        taken by reads of ours whose replies were lost."""
         self._lanes_empty = False
         """The last look found every lane empty, and no bell has rung since."""
         self._offered: dict[str, int] = {}
@@ -146,6 +151,7 @@ class Taker:
     def drop_all(self) -> None:
         """Nothing is in hand any more: what the slots hold is read again."""
         self._recovered = self._lanes_empty = False
+        self._read_whole.clear()
         self._offered.clear()
         self._lives += 1
         self.bell.ring()
@@ -287,6 +293,8 @@ class Taker:
                 consumers |= {name for name, _ in pending if int(name) > self._slots_number}
         for consumer in sorted(consumers):
             slot = int(consumer)
+            claim = self._slots.holds.get(self._keys.slot(slot))
+            ours = claim is not None and self._read_whole.get(slot) == claim
             after = [b"0"] * len(lanes)
             while True:
                 commands = [
@@ -298,18 +306,30 @@ class Taker:
                     self.on_fenced()
                     return
                 found = _entries(replies)
-                if not found or lives != self._lives:
+                if lives != self._lives:
                     break
-                await self._load([item for item in found if item[1] is not None], slot, first=False)
+                if not found:
+                    if claim is not None:
+                        self._read_whole[slot] = claim
+                    break
+                there = [item for item in found if item[1] is not None]
+                await self._load(there, slot, first=False, ours=ours)
                 for stream_id, _, lane in found:
                     position = lanes.index(lane)
                     after[position] = max(after[position], stream_id, key=_id_key)
 
-    async def _load(self, found: list[tuple[bytes, str | None, bytes]], slot: int, *, first: bool) -> None:
+    async def _load(
+        self,
+        found: list[tuple[bytes, str | None, bytes]],
+        slot: int,
+        *,
+        first: bool,
+        ours: bool = False,
+    ) -> None:
         """Make runs of these queue entries.
 
         `first`: nobody has held them before. A grant in their journals is then one that was written in the
-        hope of taking them at once (`offer`), and nothing was sent under it.
+        hope of taking them at once (`offer`), and nothing was sent under it. `ours`: only we have, if at all.
         """
         now, lives = self._clock.monotonic(), self._lives
         unread: list[tuple[bytes, str, bytes]] = []
@@ -347,7 +367,10 @@ class Taker:
                 block = blocks.decode_block(body)
                 run = Run(self._keys, block, stream_id, slot, now, self._lane_names[lane])
                 progress = blocks.fold(records)
-                if first or (block_id in made_here and _granted_by_one(records)):
+                hopes = _granting(records)
+                if first or (
+                    len(hopes) <= 1 and (block_id in made_here or (ours and self._epoch not in hopes))
+                ):
                     progress.grant = 0
                 self._recorder.adopt(run, progress)
                 self._add(run)
@@ -365,11 +388,11 @@ class Taker:
         self._outgoing.add(run)
 
 
-def _granted_by_one(records: list[bytes]) -> bool:
-    """Whether only the process that made the block has granted anything in this journal: of a block it never
-    had in hand, in the hope of taking it at once.
+def _granting(records: list[bytes]) -> set[int]:
+    """The epochs of those who granted anything in this journal. The only one is who made the block: it may
+    have done so without having it in hand, in the hope of taking it at once.
     """
-    return len({record.epoch for record in map(blocks.decode_record, records) if record.grant >= 0}) <= 1
+    return {record.epoch for record in map(blocks.decode_record, records) if record.grant >= 0}
 
 
 def _parts_of(block: blocks.Block) -> int:

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.lowlevel
 from todoke.engine.intake.errors import NodeUnavailable
+from todoke.engine.ledger import blocks
 from todoke.engine.ledger.keys import GROUP, CarrierKeys
 from todoke.engine.messages import Valid
 from todoke_tests_kit import NUMBER, House, node_config, run
@@ -96,6 +97,42 @@ def test_another_process_s_block_is_noticed() -> None:
         await house.later(0.01)
         assert trio.current_time() - began < 1
         assert len(bind.seen) + len(house.carrier().outgoing.runs) >= 2
+
+    run(story)
+
+
+@pytest.mark.parametrize("before_us", [False, True])
+def test_what_another_made_in_hope_and_our_own_lost_read_took_is_in_no_doubt(before_us: bool) -> None:
+    """It had granted the block in its making; the read of ours came first, and its replies were lost. In the
+    pending list of a slot that we have only just taken the same would be what its holder had sent.
+    """
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("made here")
+        bind.answer("A")
+        await house.settle()
+        contents = house.store.contents()
+        body = contents[KEYS.block(mid.split(".")[1])].replace(b"1-1", b"7-1")
+        if before_us:
+            await house.kill()
+        await house.store.stage("other").commit(
+            [
+                ("SET", KEYS.block("7-1"), body),
+                ("RPUSH", KEYS.journal("7-1"), blocks.encode(blocks.Record(blocks.FORMAT, 7, 1))),
+                ("INCRBY", KEYS.queued["normal"], 1),
+                ("XADD", KEYS.lanes["normal"], "*", b"b", b"7-1"),
+                ("XREADGROUP", "GROUP", GROUP, b"1", "COUNT", 1, "STREAMS", KEYS.lanes["normal"], ">"),
+            ]
+        )
+        if before_us:
+            await house.reopen()
+            bind = house.bind()
+            await house.later(1)
+        else:
+            house.carrier().taker.recover()
+            await house.settle()
+        assert [part.text for *_, part in bind.waiting] == ([] if before_us else ["made here"])
 
     run(story)
 
