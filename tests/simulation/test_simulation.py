@@ -72,21 +72,23 @@ def test_a_receipt_held_back_by_a_carrier_that_is_down_for_long_came_too_late() 
     assert outcome.coverage["engine unanswered"] > 10
 
 
-def test_the_same_seed_in_two_processes_leaves_the_same_trace() -> None:
-    command = [sys.executable, "-m", "todoke.bench.simulation", "--seeds", "2", "--from", "3"]
+def test_twenty_seeds_in_two_processes_leave_the_same_traces() -> None:
+    command = [sys.executable, "-m", "todoke.bench.simulation", "--seeds", "20", "--from", "3"]
     command += ["--size", "minutes", "--messages", "40", "--json", "--jobs", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
 
-    def traces() -> list[tuple[int, str, int, list[str]]]:
-        done = subprocess.run(command, env=environment, check=False, stdout=subprocess.PIPE, timeout=100)
-        outcomes = [msgspec.json.decode(line, type=Outcome) for line in done.stdout.splitlines()]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
+
+    def traces(process: subprocess.Popen[bytes]) -> list[tuple[int, str, int, list[str]]]:
+        lines = process.communicate(timeout=300)[0].splitlines()
+        outcomes = [msgspec.json.decode(line, type=Outcome) for line in lines]
         return [(each.seed, each.trace_hash, each.trace_lines, each.broken) for each in outcomes]
 
-    once = traces()
-    assert [seed for seed, *_ in once] == [3, 4]
-    assert all(lines > 300 and not broken for _, _, lines, broken in once)
-    assert once[0][1] != once[1][1]
-    assert traces() == once
+    once, again = map(traces, both)
+    assert [seed for seed, *_ in once] == list(range(3, 23))
+    assert all(lines > 200 and not broken for _, _, lines, broken in once)
+    assert len({trace_hash for _, trace_hash, _, _ in once}) == 20
+    assert again == once
 
 
 def forgets_doubts(patch: pytest.MonkeyPatch) -> None:
