@@ -210,8 +210,8 @@ class LateFacts:
         if not withdrawn and extra.message_id:
             carrier, origin_block, origin_index = blocks.split_message_id(extra.message_id)
             also = (origin_index, blocks.ALSO, 0, f"{self._carrier}.{block.block_id}.{index}")
-            known = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
-            commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), known))
+            fact = blocks.encode(blocks.Record(blocks.FORMAT, self._epoch, -1, ended=[also]))
+            commands.append(("RPUSHX", CarrierKeys(carrier).journal(origin_block), fact))
         # Between the part and what is withdrawn other copies may have been sent, for other doubts.
         alone = not extra.doubled and (given_up or (withdrawn and doubts <= extra.doubts + 1))
         if message_id and extra.receipt:

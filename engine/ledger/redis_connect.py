@@ -125,7 +125,7 @@ async def connect(
             else:
                 await loop.create_connection(lambda: link, address.host, address.port, ssl=address.tls)
     except TimeoutError:
-        raise StoreUnavailable(f"{address}: no connection within {call_timeout_s} s") from None
+        raise StoreUnavailable(f"{address}: no connection within {call_timeout_s:g} s") from None
     except OSError as error:
         raise StoreUnavailable(f"{address}: {error.strerror or type(error).__name__}") from None
     try:

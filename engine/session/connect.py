@@ -90,7 +90,7 @@ class _Connector:
                 untrusted = True
                 failures.append(f"{host}:{port}: TLS: {error.reason or error}")
             except TimeoutError:
-                failures.append(f"{host}:{port}: no connection in {self._tcp.connect_timeout_s} s")
+                failures.append(f"{host}:{port}: no connection in {self._tcp.connect_timeout_s:g} s")
             except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
                 failures.append(f"{host}:{port}: {_why(error)}")
             else:

@@ -572,14 +572,14 @@ class Session:
             case None:
                 pass
             case Due.WRITE_STALLED:
-                self._close(CloseReason.WRITE_STALLED, f"nothing taken for {config.write_timeout_s} s")
+                self._close(CloseReason.WRITE_STALLED, f"nothing taken for {config.write_timeout_s:g} s")
             case Due.STATE:
                 self._state_timed_out()
             case Due.READ_TIMEOUT:
-                self._close(CloseReason.READ_TIMEOUT, f"a PDU not whole after {config.read_timeout_s} s")
+                self._close(CloseReason.READ_TIMEOUT, f"a PDU not whole after {config.read_timeout_s:g} s")
             case Due.ENQUIRE_LINK_TIMEOUT:
                 silence_s = config.enquire_link_s + config.enquire_link_timeout_s
-                self._close(CloseReason.ENQUIRE_LINK_TIMEOUT, f"no PDU in {silence_s} s")
+                self._close(CloseReason.ENQUIRE_LINK_TIMEOUT, f"no PDU in {silence_s:g} s")
             case Due.INACTIVE:
                 self.unbind(now)
             case Due.ENQUIRE_LINK:
@@ -587,11 +587,11 @@ class Session:
 
     def _state_timed_out(self) -> None:
         if self.state is State.OPEN:
-            self._close(CloseReason.BIND_TIMEOUT, f"no bind_resp in {self.config.bind_timeout_s} s")
+            self._close(CloseReason.BIND_TIMEOUT, f"no bind_resp in {self.config.bind_timeout_s:g} s")
         elif self._peer_unbind_sequence is not None:
             self._finish_peer_unbind(force=True)
         else:
-            self._close(CloseReason.UNBIND_TIMEOUT, f"no unbind_resp in {self.config.unbind_timeout_s} s")
+            self._close(CloseReason.UNBIND_TIMEOUT, f"no unbind_resp in {self.config.unbind_timeout_s:g} s")
 
     def _expire(self, now: float) -> None:
         tokens = self._window.expire(now)

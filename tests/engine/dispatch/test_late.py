@@ -92,3 +92,29 @@ def test_what_its_former_holder_hears_of_a_first_copy_tells_of_the_second() -> N
         assert len(bind.seen) == 2
 
     run(story, node_config({"hold_s": 15}))
+
+
+def test_an_answer_to_a_retried_message_under_an_id_given_before_stands_beside_it() -> None:
+    """The SMSC has given the id to a message to another number."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        other, retried = await house.accept(Valid("+819077777777", text="other"), "retried")
+        bind.answer("A1", c.ESME_RSUBMITFAIL)
+        await house.later(10)
+        token = bind.waiting[0][0]
+        late = house.carrier().late
+        await house.kill()
+        await late.write([(token, c.SUBMIT_SM_RESP, 0, b"A1", 1)])
+        await house.reopen()
+        bind = house.bind()
+        await house.later(20)
+        assert bind.waiting == []
+        bind.receipt("A1", "UNDELIV", to="819077777777")
+        bind.receipt("A1")
+        await house.settle()
+        assert sorted(await house.states()) == [(other, "undeliverable"), (retried, "delivered")]
+        await house.later(200_000)
+        assert house.left_over() == {}
+
+    run(story, node_config({"history_s": 10, "hold_s": 15}))
