@@ -318,8 +318,9 @@ def _untrue(scenario: Scenario, evidence: Evidence) -> Iterator[str]:
         whole = len([part for part in parts if part in {copy.part for copy in sure}]) == expected
         # What is told unknown is known for a while yet; a receipt that comes in that while corrects it.
         forgotten_s = told[0].time + min(engines[copy.carrier].history_s for copy in taken) if taken else 0.0
+        # By a wrong date receipts that wait for their message are too old as well.
         too_late = state == "unknown" and (
-            not dated
+            evidence.largest_step_s >= min(engine.orphan_ttl_s for engine in engines.values())
             or any(came_s > forgotten_s - SLACK_S for copy in taken for came_s in copy.answered_at[:1])
         )
         all_delivered = len(delivered) == expected and whole and len(taken) == expected
