@@ -56,7 +56,6 @@ class MemoryStore:
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
-        self._disk_bell: anyio.Event | None = None  # set while `run_disk` writes for everybody
         self._waiting: dict[bytes, dict[anyio.Event, None]] = {}  # stream -> who waits for an entry
         self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
         self._life = 1  # changes whenever all connections are lost
@@ -99,19 +98,6 @@ class MemoryStore:
                     for stream in streams:
                         del self._waiting[stream][added]
         return False
-
-    async def run_disk(self) -> None:
-        """Sync in a task of its own, until cancelled: nobody then waits for a caller who has stopped."""
-        self._disk_bell = anyio.Event()
-        try:
-            while True:
-                if self._synced < self._executed:
-                    await self._flush()
-                else:
-                    await self._disk_bell.wait()
-                    self._disk_bell = anyio.Event()
-        finally:
-            self._disk_bell = None
 
     async def close(self) -> None:
         """See `port.Store.close`."""
@@ -166,12 +152,7 @@ class MemoryStore:
         try:
             await anyio.lowlevel.checkpoint()
         except BaseException:
-            # The caller is being killed with its request on the way, which may arrive nevertheless.
-            if self._life == life and not request.done:
-                if self._rng.random() < 0.5:
-                    self._arrive(stage, request)
-                else:
-                    stage.travelling.remove(request)
+            self._leave(stage, request, life)
             raise
         self._still(life, request.commands)
         if not request.done:
@@ -180,6 +161,14 @@ class MemoryStore:
         if isinstance(request.answer, StoreRefused):
             raise request.answer
         return request.answer
+
+    def _leave(self, stage: MemoryStage, request: Request, life: int) -> None:
+        """The caller is being killed with its request on the way, which may arrive nevertheless."""
+        if self._life == life and not request.done:
+            if self._rng.random() < 0.5:
+                self._arrive(stage, request)
+            else:
+                stage.travelling.remove(request)
 
     def connection(self) -> int:
         """A number for the connection a call made now would use; 0 if there is none."""
@@ -231,14 +220,12 @@ class MemoryStore:
             self._executed += 1
             if self._waiting:
                 self._tell_waiting(request.commands)
-            if self._disk_bell is not None:
-                self._disk_bell.set()
 
     async def _settle(self, life: int, commands: Sequence[Command]) -> None:
         """Return when all that was executed up to now is on disk."""
         upto = self._executed
         while self._synced < upto:
-            if self._syncing or self._disk_bell is not None:
+            if self._syncing:
                 await self._changed.wait()
             else:
                 await self._flush()

@@ -1,0 +1,140 @@
+"""The memory store by the virtual clock: a call costs its caller one wait, and the disk no task at all.
+
+What it does to its callers is what `MemoryStore` does, and by the same dice; only who waits for what differs.
+A call that was made travels until the next round of the event loop or the one after it. What is executed is
+synced by an alarm, one sync at a time, and whoever waits for that sync is woken by it, and nobody else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import outcome
+import trio
+
+from ...engine.ledger.memory_store import MemoryStage, MemoryStore, Request
+from ...engine.ledger.port import StoreRefused
+from .clock import Jumping
+
+LONGER: Final = 0.25
+"""This share of the calls travels a round longer: those who act in it may be faster."""
+
+
+class Abandoned(Exception):
+    """The caller waits no more: what becomes of its call it will not hear."""
+
+
+class TimedStore(MemoryStore):
+    """To be made inside `run_virtually`. `sync_s`: how long a sync that begins now takes."""
+
+    def __init__(self, *, rng: random.Random, sync_s: Callable[[], float], wall: Callable[[], float]) -> None:
+        super().__init__(rng=rng, wall=wall)
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, Jumping)
+        self._clock = clock
+        self._sync_s = sync_s
+        self._calls: dict[trio.lowlevel.Task, _Call] = {}
+        """By who waits."""
+        self._owed: deque[_Call] = deque()
+        """Executed, and to be answered when the disk has it."""
+
+    async def call(self, stage: MemoryStage, request: Request) -> Any:
+        """See `MemoryStore.call`. Raises Abandoned as well."""
+        life = self._enter()
+        stage.travelling.append(request)
+        task = trio.lowlevel.current_task()
+        call = self._calls[task] = _Call(self, task, stage, request)
+        call.longer = self._rng.random() < LONGER
+        self._clock.soon(call.arrive)
+
+        def give_up(_: Any) -> trio.lowlevel.Abort:
+            del self._calls[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            await trio.lowlevel.wait_task_rescheduled(give_up)
+        except BaseException:
+            self._leave(stage, request, life)
+            raise
+        self._still(life, request.commands)
+        if request.answer.__class__ is StoreRefused:
+            raise request.answer
+        return request.answer
+
+    def abandon(self, task: trio.lowlevel.Task) -> None:
+        """If this task waits for an answer, it need not any longer."""
+        if self._calls.pop(task, None) is not None:
+            trio.lowlevel.reschedule(task, outcome.Error(Abandoned()))
+
+    def arrive(self, call: _Call) -> None:
+        """It has come to the store."""
+        if self._calls.get(call.task) is not call:
+            return
+        if call.longer:
+            call.longer = False
+            self._clock.soon(call.arrive)
+            return
+        self._arrive(call.stage, call.request)
+        if self._synced >= self._executed:
+            self._answer(call)
+        else:
+            call.upto = self._executed
+            self._owed.append(call)
+
+    def _answer(self, call: _Call) -> None:
+        """Wake who waits for it, if it does."""
+        if self._calls.get(call.task) is call:
+            del self._calls[call.task]
+            trio.lowlevel.reschedule(call.task)
+
+    def _execute(self, request: Request) -> None:
+        super()._execute(request)
+        self._sync_if_needed()
+
+    def _sync_if_needed(self) -> None:
+        """What is executed in one round is written in one sync."""
+        if not self._syncing and self._synced < self._executed:
+            self._syncing = True
+            self._clock.soon(self._begin_sync)
+
+    def _begin_sync(self) -> None:
+        crashes, number = self._crashes, len(self._unsynced)
+        self._clock.at(trio.current_time() + self._sync_s(), lambda: self._end_sync(crashes, number))
+
+    def _end_sync(self, crashes: int, number: int) -> None:
+        self._syncing = False
+        if self._crashes == crashes:
+            self._write_down(number)
+        owed = self._owed
+        while owed and owed[0].upto <= self._synced:
+            self._answer(owed.popleft())
+        self._sync_if_needed()
+        self._tell()
+
+    def _lose_connections(self) -> None:
+        super()._lose_connections()
+        self._owed.clear()
+        for call in list(self._calls.values()):
+            self._answer(call)
+
+
+class _Call:
+    """One that somebody waits for."""
+
+    __slots__ = ("longer", "request", "stage", "store", "task", "upto")
+
+    def __init__(
+        self, store: TimedStore, task: trio.lowlevel.Task, stage: MemoryStage, request: Request
+    ) -> None:
+        self.store = store
+        self.task = task
+        self.stage = stage
+        self.request = request
+        self.longer = False
+        self.upto = 0
+
+    def arrive(self) -> None:
+        self.store.arrive(self)
