@@ -6,6 +6,7 @@ same `SmscCore` runs in `smsc` behind TCP.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,22 @@ class MemorySmsc:
     (`core.release(now)`), call `flush()`, so that what it caused is written.
     """
 
-    def __init__(self, config: SmscConfig, rng: Random, *, wall_offset_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        config: SmscConfig,
+        rng: Random,
+        *,
+        wall_offset_s: float = 0.0,
+        call_at: Callable[[float, Callable[[], None]], None] | None = None,
+    ) -> None:
+        """`call_at`: calls something at a moment; without it `run` sleeps until then."""
         self.config = config
         self.log = MemoryLog()
         self.refusing = False
         self.core = SmscCore(config, rng, anyio.current_time(), wall_offset_s, self.log)
         self._tasks: TaskGroup | None = None
         self._writers: dict[EsmeSession, _Writer] = {}
+        self._call_at = call_at
         self._timer: anyio.CancelScope | None = None
         self._waits_until = inf
 
@@ -45,12 +55,12 @@ class MemorySmsc:
         """Serve connections and timers until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             task_status.started()
-            while True:
-                deadline = self._waits_until = self.core.next_deadline()
-                with anyio.CancelScope(deadline=deadline) as self._timer:
+            self.flush()
+            while self._call_at is None:
+                with anyio.CancelScope(deadline=self._waits_until) as self._timer:
                     await anyio.sleep_forever()
-                self.core.handle_tick(anyio.current_time())
-                self.flush()
+                self._tick()
+            await anyio.sleep_forever()
 
     async def connect(self) -> ByteStream:
         """A new connection, as the ESME holds it. Raises ConnectionRefusedError."""
@@ -88,8 +98,19 @@ class MemorySmsc:
             if session.ending or writer.behind:
                 writer.wake.set()
         deadline = self.core.next_deadline()
-        if deadline < self._waits_until and self._timer is not None:
-            self._timer.deadline = self._waits_until = deadline
+        if deadline < self._waits_until:
+            self._waits_until = deadline
+            if self._call_at is not None:
+                self._call_at(deadline, self._tick)
+            elif self._timer is not None:
+                self._timer.deadline = deadline
+
+    def _tick(self) -> None:
+        now = anyio.current_time()
+        if now >= self._waits_until:
+            self._waits_until = inf
+            self.core.handle_tick(now)
+            self.flush()
 
     async def _read(self, session: EsmeSession, stream: MemoryByteStream) -> None:
         try:

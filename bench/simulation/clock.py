@@ -116,6 +116,13 @@ class Jumping(trio.abc.Clock):
         return 0.0
 
 
+def virtual_clock() -> Jumping:
+    """The clock of the run that this is called in."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, Jumping)
+    return clock
+
+
 class Stuck(Exception):
     """Nothing will ever happen again."""
 

@@ -96,7 +96,7 @@ class ProcessStore:
 
     async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
         """See `port.Store.wait`."""
-        return await self.call_far("wait", partial(self._store.wait, streams, timeout_s))
+        return await self.call("wait", partial(self._store.wait, streams, timeout_s), ())
 
     async def close(self) -> None:
         """See `port.Store.close`: the store outlives this process."""
@@ -104,7 +104,7 @@ class ProcessStore:
     async def call(
         self, stage: str, call: Callable[[], Awaitable[T]], commands: Sequence[Command] | None = None
     ) -> T:
-        """Make a call of this process, as long as it lives, that waits for nothing but `TimedStore.call`.
+        """Make a call of this process, as long as it lives, that waits for nothing but `TimedStore`.
         `commands`: what it reads, if it may be that it changes nothing.
         """
         path, breaks = self.path, self.path.breaks

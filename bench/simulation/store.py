@@ -15,9 +15,10 @@ from typing import Any, Final
 import outcome
 import trio
 
+from ...engine.ledger.memory_commands import execute
 from ...engine.ledger.memory_store import MemoryStage, MemoryStore, Request
-from ...engine.ledger.port import StoreRefused
-from .clock import Jumping
+from ...engine.ledger.port import Command, StoreRefused
+from .clock import virtual_clock
 
 LONGER: Final = 0.25
 """This share of the calls travels a round longer: those who act in it may be faster."""
@@ -32,13 +33,11 @@ class TimedStore(MemoryStore):
 
     def __init__(self, *, rng: random.Random, sync_s: Callable[[], float], wall: Callable[[], float]) -> None:
         super().__init__(rng=rng, wall=wall)
-        clock = trio.lowlevel.current_clock()
-        assert isinstance(clock, Jumping)
-        self._clock = clock
+        self._clock = virtual_clock()
         self._sync_s = sync_s
-        self._calls: dict[trio.lowlevel.Task, _Call] = {}
+        self._calls: dict[trio.lowlevel.Task, _Call | _Wait] = {}
         """By who waits."""
-        self._owed: deque[_Call] = deque()
+        self._owed: deque[_Call | _Wait] = deque()
         """Executed, and to be answered when the disk has it."""
 
     async def call(self, stage: MemoryStage, request: Request) -> Any:
@@ -46,7 +45,7 @@ class TimedStore(MemoryStore):
         life = self._enter()
         stage.travelling.append(request)
         task = trio.lowlevel.current_task()
-        call = self._calls[task] = _Call(self, task, stage, request)
+        self._calls[task] = call = _Call(self, task, stage, request)
         call.longer = self._rng.random() < LONGER
         self._clock.soon(call.arrive)
 
@@ -64,6 +63,9 @@ class TimedStore(MemoryStore):
             raise request.answer
         return request.answer
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        self._clock.soon(callback)
+
     def abandon(self, task: trio.lowlevel.Task) -> None:
         """If this task waits for an answer, it need not any longer."""
         if self._calls.pop(task, None) is not None:
@@ -78,13 +80,55 @@ class TimedStore(MemoryStore):
             self._clock.soon(call.arrive)
             return
         self._arrive(call.stage, call.request)
+        self._answer_when_synced(call)
+
+    async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
+        """See `port.Store.wait`. Raises Abandoned as well."""
+        command: Command = ("XREAD", "COUNT", 1, "STREAMS", *streams.keys(), *streams.values())
+        life = self._enter()
+        task = trio.lowlevel.current_task()
+        self._calls[task] = wait = _Wait(self, task, command, list(streams))
+        self._clock.soon(wait.look)
+        self._clock.at(trio.current_time() + timeout_s, wait.time_out)
+
+        def give_up(_: Any) -> trio.lowlevel.Abort:
+            del self._calls[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            await trio.lowlevel.wait_task_rescheduled(give_up)
+        finally:
+            for stream in streams:
+                waiting = self._waiting.get(stream)
+                if waiting is not None:
+                    waiting.pop(wait, None)
+        self._still(life, [command])
+        return wait.found
+
+    def look(self, wait: _Wait) -> None:
+        """Whether one of its streams has an entry; if none has, it is told of the next."""
+        if self._calls.get(wait.task) is not wait or wait.found:
+            return
+        wait.found = execute(self._live, wait.command, self._now_ms()) is not None
+        if wait.found:
+            self._answer_when_synced(wait)
+            return
+        for stream in wait.streams:
+            self._waiting.setdefault(stream, {})[wait] = None
+
+    def time_out(self, wait: _Wait) -> None:
+        if self._calls.get(wait.task) is wait:
+            wait.found = False
+            self._answer(wait)
+
+    def _answer_when_synced(self, call: _Call | _Wait) -> None:
         if self._synced >= self._executed:
             self._answer(call)
         else:
             call.upto = self._executed
             self._owed.append(call)
 
-    def _answer(self, call: _Call) -> None:
+    def _answer(self, call: _Call | _Wait) -> None:
         """Wake who waits for it, if it does."""
         if self._calls.get(call.task) is call:
             del self._calls[call.task]
@@ -138,3 +182,29 @@ class _Call:
 
     def arrive(self) -> None:
         self.store.arrive(self)
+
+
+class _Wait:
+    """One that waits for an entry in a stream."""
+
+    __slots__ = ("command", "found", "store", "streams", "task", "upto")
+
+    def __init__(
+        self, store: TimedStore, task: trio.lowlevel.Task, command: Command, streams: list[bytes]
+    ) -> None:
+        self.store = store
+        self.task = task
+        self.command = command
+        self.streams = streams
+        self.found = False
+        self.upto = 0
+
+    def set(self) -> None:
+        """There may be one."""
+        self.store.soon(self.look)
+
+    def look(self) -> None:
+        self.store.look(self)
+
+    def time_out(self) -> None:
+        self.store.time_out(self)

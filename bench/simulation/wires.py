@@ -22,7 +22,7 @@ from ...codecs.pdu import SubmitSm, decode
 from ...engine.session.memory import MemoryByteStream
 from ..smsc_config import SmscConfig
 from ..smsc_memory import MemorySmsc
-from .clock import WALL_START_S, ProcessClock
+from .clock import WALL_START_S, ProcessClock, virtual_clock
 from .evidence import Copy, Doubt, Evidence, RecordingScenario, SmscWitness, Written
 from .halting import PROCESS
 from .marks import MarkReader
@@ -61,7 +61,7 @@ class Line:
         self._rng = rng
         self._marks = MarkReader()
         self.witness = SmscWitness(self.name, evidence, self._marks)
-        self.smsc = MemorySmsc(plan.smsc, rng, wall_offset_s=WALL_START_S)
+        self.smsc = MemorySmsc(plan.smsc, rng, wall_offset_s=WALL_START_S, call_at=virtual_clock().at)
         self.smsc.core.log = self.witness
         self.congestion_state: int | None = None
         """What the SMSC says of itself in every submit_sm_resp (SMPP 5.0 section 4.8.4.18)."""

@@ -20,7 +20,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -56,7 +56,7 @@ class MemoryStore:
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
-        self._waiting: dict[bytes, dict[anyio.Event, None]] = {}  # stream -> who waits for an entry
+        self._waiting: dict[bytes, dict[Waiting, None]] = {}  # stream -> who waits for an entry
         self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
         self._life = 1  # changes whenever all connections are lost
         self._crashes = 0
@@ -270,6 +270,13 @@ class MemoryStore:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+class Waiting(Protocol):
+    """Who waits for an entry in a stream."""
+
+    def set(self) -> object:
+        """One was added."""
 
 
 class Request:
