@@ -131,8 +131,11 @@ class World:
     async def _wait_until_quiet(self) -> None:
         """Every accepted message has its report, or the scenario's patience is at its end."""
         until = anyio.current_time() + self.scenario.patience_s
+        told: set[str] = set()
+        looked_at = 0
         while anyio.current_time() < until:
-            told = {told.event.message_id for told in self.evidence.told}
+            told.update(each.event.message_id for each in self.evidence.told[looked_at:])
+            looked_at = len(self.evidence.told)
             if all(message_id in told for message_id in self.evidence.number_of):
                 self.quiet_at = anyio.current_time()
                 self.trace.add("world", "quiet")

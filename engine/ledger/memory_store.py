@@ -20,7 +20,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -28,6 +28,9 @@ import anyio.lowlevel
 from .memory_commands import Prepared, execute, prepared
 from .memory_data import Database, Watch
 from .port import Command, OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable, is_pure_read
+
+LOG_MAX: Final = 20_000
+"""Writes that are kept to be played again after a crash."""
 
 Ran = tuple[Any, list[Prepared] | None]
 """An answer, and what was written for it."""
@@ -53,6 +56,7 @@ class MemoryStore:
         self._live = Database()
         self._disk = Database()
         self._unsynced: list[tuple[int, list[Prepared]]] = []  # (time, what was executed together)
+        self._log: list[tuple[int, list[Prepared]]] = []  # on disk, and not yet played into `_disk`
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
@@ -111,6 +115,7 @@ class MemoryStore:
     def crash(self, *, stay_down: bool = False) -> None:
         """Power failure and restart; see the module. `stay_down`: refuse every call until `up()`."""
         self._write_down(self._rng.randint(0, len(self._unsynced)))
+        self._play_log()
         self._crashes += 1
         self._unsynced.clear()
         self._executed = self._synced
@@ -246,14 +251,21 @@ class MemoryStore:
             self._tell()
 
     def _write_down(self, number: int) -> None:
+        self._log += self._unsynced[:number]
+        del self._unsynced[:number]
+        self._synced += number
+        if len(self._log) > LOG_MAX:
+            self._play_log()
+
+    def _play_log(self) -> None:
+        """Only a crash wants to know what the disk holds: until then it is a log."""
         disk = self._disk
-        for now_ms, written in self._unsynced[:number]:
+        for now_ms, written in self._log:
             disk.advance(now_ms)
             for function, arguments in written:
                 with contextlib.suppress(StoreRefused):
                     function(disk, arguments)
-        del self._unsynced[:number]
-        self._synced += number
+        self._log.clear()
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)
