@@ -87,7 +87,7 @@ class DueStage:
         self._settling = Settling(config, keys, stage)
         self.on_found: Callable[[Found], Awaitable[None]] = _nothing
         """Awaited with each part in doubt that a receipt is found to speak of."""
-        self.applying = anyio.Lock()
+        self.applying = anyio.Lock(fast_acquire=True)
         """Held while receipts are applied to the index."""
         self.on_released: Callable[[], None] = lambda: None
         self.on_parked: Callable[[list[bytes]], None] = lambda keys: None
