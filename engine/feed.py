@@ -45,7 +45,7 @@ class Feed:
         self._news = anyio.Event()
         """Set, and replaced, when there are new events."""
         self._read_out: tuple[str | None, anyio.Event | None] = ("", None)
-        """A cursor behind which nothing stood, and `_news` when that was read: nothing does until it rings."""
+        """A cursor behind which nothing stood, and `_news` when it was read: so it is until that is set."""
         self._ack_bell = Bell()
         self._wanted: str | None = None
         self._acked: str | None = None

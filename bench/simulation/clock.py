@@ -33,17 +33,17 @@ T = TypeVar("T")
 
 
 class VirtualClock:
-    """Both clocks of one machine. `skew_s` is how far its date is wrong; durations do not know of it."""
+    """Both clocks of one machine. `skew_s` is how far its date is wrong; durations do not know of it. To be
+    made inside `run_virtually`.
+    """
 
     def __init__(self, wall_start_s: float = WALL_START_S) -> None:
         self._wall_start_s = wall_start_s
+        self.monotonic: Callable[[], float] = virtual_clock().current_time
         self.skew_s = 0.0
 
-    def monotonic(self) -> float:
-        return trio.current_time()
-
     def wall(self) -> float:
-        return self._wall_start_s + trio.current_time() + self.skew_s
+        return self._wall_start_s + self.monotonic() + self.skew_s
 
 
 class ProcessClock:

@@ -11,7 +11,7 @@ import anyio.abc
 from ...engine.app import Engine
 from ...engine.client_wire import NodeAway
 from .apps import App
-from .clock import VirtualClock
+from .clock import VirtualClock, virtual_clock
 from .coverage import Coverage
 from .evidence import Doubt, Evidence, Outage
 from .faults import inject
@@ -35,7 +35,7 @@ class World:
         self.scenario = scenario
         self.config = scenario.config()
         self.coverage = coverage
-        self.trace = Trace(anyio.current_time, echo)
+        self.trace = Trace(virtual_clock().current_time, echo)
         self.store_clock = VirtualClock()
         self.clocks = {plan.machine: VirtualClock() for plan in scenario.processes}
         """By machine."""
@@ -136,7 +136,7 @@ class World:
         while anyio.current_time() < until:
             told.update(each.event.message_id for each in self.evidence.told[looked_at:])
             looked_at = len(self.evidence.told)
-            if all(message_id in told for message_id in self.evidence.number_of):
+            if self.evidence.number_of.keys() <= told:
                 self.quiet_at = anyio.current_time()
                 self.trace.add("world", "quiet")
                 return

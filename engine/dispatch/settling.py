@@ -57,7 +57,7 @@ class Settling:
 
     @property
     def counts(self) -> Commands:
-        """The questions how many orphans and how many doubts there are: without either `find` finds nothing."""
+        """The questions how many orphans and doubts there are: without either `find` finds nothing."""
         return [("HLEN", self._keys.orphans), ("HLEN", self._keys.doubts)]
 
     async def withdraw(self, block_id: str, now_s: int) -> tuple[list[Withdrawn], Commands]:
