@@ -179,6 +179,9 @@ async def _without_io(main: Callable[[], Awaitable[T]]) -> T:
     internals: Any = importlib.import_module("trio._core._run")
     runner = internals.GLOBAL_RUN_CONTEXT.runner
     runner.io_manager = _SeldomAsked(runner.io_manager, runner.clock)
+    if not runner.instruments["_all"]:
+        # Asked five times a step, which a plain dict answers faster than trio's own.
+        runner.instruments = {}
     return await main()
 
 

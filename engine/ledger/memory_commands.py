@@ -44,7 +44,9 @@ def execute(db: Database, command: Command, now_ms: int) -> Any:
 def prepared(command: Command) -> Prepared:
     """The command read once, to be run where and as often as it is wanted. Raises StoreRefused."""
     words = words_of(command)
-    return function_of(words), words[1:]
+    function = function_of(words)
+    del words[0]
+    return function, words
 
 
 def words_of(command: Command) -> list[bytes]:
@@ -71,9 +73,11 @@ def function_of(words: list[bytes]) -> Function:
 
 
 def _integer(word: bytes) -> int:
-    if not _INTEGER.fullmatch(word) or not -_INT64_MAX - 1 <= int(word) <= _INT64_MAX:
-        raise StoreRefused("ERR", "value is not an integer or out of range")
-    return int(word)
+    if _INTEGER.fullmatch(word):
+        number = int(word)
+        if -_INT64_MAX - 1 <= number <= _INT64_MAX:
+            return number
+    raise StoreRefused("ERR", "value is not an integer or out of range")
 
 
 # Strings and keys
