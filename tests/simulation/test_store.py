@@ -92,6 +92,20 @@ def test_a_crash_keeps_what_was_answered_and_perhaps_what_was_not() -> None:
     assert {played(story, seed) for seed in range(20)} == {0, 1, 2}
 
 
+def test_a_sync_that_a_crash_interrupts_is_none_for_what_is_written_after() -> None:
+    async def story(store: TimedStore) -> float:
+        a = store.stage("a")
+        found: list[Any] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outcome, a.commit([("INCR", "k")]), found)
+            await trio.sleep(SYNC_S / 2)
+            store.crash()
+            await a.commit([("INCR", "k")])
+        return trio.current_time()
+
+    assert played(story) == 2 * SYNC_S
+
+
 @pytest.mark.parametrize("rounds", [2, 3])
 def test_a_cut_loses_the_answer_and_perhaps_the_call(rounds: int) -> None:
     async def story(store: TimedStore) -> int:
@@ -105,7 +119,9 @@ def test_a_cut_loses_the_answer_and_perhaps_the_call(rounds: int) -> None:
     assert {played(story, seed) for seed in range(30)} == ({0, 1} if rounds < 3 else {1})
 
 
-def test_a_caller_who_leaves_leaves_the_doubt() -> None:
+def test_a_caller_who_leaves_leaves_the_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todoke.bench.simulation.store.LONGER", 1.0)  # the call is on its way still
+
     async def story(store: TimedStore, how: str) -> int:
         async def leave() -> None:
             tasks: list[trio.lowlevel.Task] = []
@@ -127,7 +143,7 @@ def test_a_caller_who_leaves_leaves_the_doubt() -> None:
                     store.abandon(tasks[0])
 
         await leave()
-        (value,) = await store.stage("b").read([("GET", "k")])
+        (value,) = await store.stage("a").read([("GET", "k")])
         assert trio.current_time() == (SYNC_S if value else 0.0)
         return int(value or 0)
 
