@@ -68,6 +68,7 @@ class Jumping(trio.abc.Clock):
         self._waits = 0
         self._soon: list[Callable[[], None]] = []
         self._alarms: list[tuple[float, int, Callable[[], None]]] = []
+        self.rounds = 0
         self._set = 0
         """How many alarms there have been: those of one moment ring in the order they were set in."""
 
@@ -89,6 +90,7 @@ class Jumping(trio.abc.Clock):
 
     def ring(self) -> None:
         """A new round: call what is due."""
+        self.rounds += 1
         if self._soon:
             soon, self._soon = self._soon, []
             for callback in soon:

@@ -35,6 +35,10 @@ class TimedStore(MemoryStore):
         super().__init__(rng=rng, wall=wall)
         self._clock = virtual_clock()
         self._sync_s = sync_s
+        self._sync_began = (0, 0)
+        """After how many crashes, in which round."""
+        self._in_sync = 0
+        """How much of what is not synced the present sync writes."""
         self._calls: dict[trio.lowlevel.Task, _Call | _Wait] = {}
         """By who waits."""
         self._owed: deque[_Call | _Wait] = deque()
@@ -89,7 +93,7 @@ class TimedStore(MemoryStore):
         task = trio.lowlevel.current_task()
         self._calls[task] = wait = _Wait(self, task, command, list(streams))
         self._clock.soon(wait.look)
-        self._clock.at(trio.current_time() + timeout_s, wait.time_out)
+        self._clock.at(self._clock.current_time() + timeout_s, wait.time_out)
 
         def give_up(_: Any) -> trio.lowlevel.Abort:
             del self._calls[task]
@@ -136,22 +140,23 @@ class TimedStore(MemoryStore):
 
     def _execute(self, request: Request) -> None:
         super()._execute(request)
-        self._sync_if_needed()
+        if not self._syncing:
+            self._sync_if_needed()
+        elif self._sync_began == (self._crashes, self._clock.rounds):
+            self._in_sync = len(self._unsynced)
 
     def _sync_if_needed(self) -> None:
         """What is executed in one round is written in one sync."""
-        if not self._syncing and self._synced < self._executed:
+        if self._synced < self._executed:
             self._syncing = True
-            self._clock.soon(self._begin_sync)
+            self._sync_began = (self._crashes, self._clock.rounds)
+            self._in_sync = len(self._unsynced)
+            self._clock.at(self._clock.current_time() + self._sync_s(), self._end_sync)
 
-    def _begin_sync(self) -> None:
-        crashes, number = self._crashes, len(self._unsynced)
-        self._clock.at(trio.current_time() + self._sync_s(), lambda: self._end_sync(crashes, number))
-
-    def _end_sync(self, crashes: int, number: int) -> None:
+    def _end_sync(self) -> None:
         self._syncing = False
-        if self._crashes == crashes:
-            self._write_down(number)
+        if self._crashes == self._sync_began[0]:
+            self._write_down(self._in_sync)
         owed = self._owed
         while owed and owed[0].upto <= self._synced:
             self._answer(owed.popleft())

@@ -61,7 +61,7 @@ class MemoryStore:
         self._synced = 0  # how many of them are on disk
         self._syncing = False
         self._waiting: dict[bytes, dict[Waiting, None]] = {}  # stream -> who waits for an entry
-        self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
+        self._changed: anyio.Event | None = None  # there while somebody waits for what `_tell` tells
         self._life = 1  # changes whenever all connections are lost
         self._crashes = 0
         self._stages: list[MemoryStage] = []
@@ -186,7 +186,7 @@ class MemoryStore:
 
     async def until_up(self) -> None:
         while not self._up:
-            await self._changed.wait()
+            await self._told()
         if self._closed:
             raise StoreUnavailable("the store is closed")
 
@@ -231,7 +231,7 @@ class MemoryStore:
         upto = self._executed
         while self._synced < upto:
             if self._syncing:
-                await self._changed.wait()
+                await self._told()
             else:
                 await self._flush()
             self._still(life, commands)
@@ -280,8 +280,15 @@ class MemoryStore:
                     added.set()
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def _told(self) -> None:
+        """Until a sync, a loss of connections, or a return."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
 
 
 class Waiting(Protocol):
