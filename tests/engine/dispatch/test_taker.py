@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+from todoke.engine.dispatch.taker import WAIT_S
 from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger.keys import GROUP, CarrierKeys
+from todoke.engine.ledger.memory_store import MemoryStage
 from todoke.engine.messages import Valid
 from todoke_tests_kit import NUMBER, House, node_config, run
 
@@ -96,6 +99,27 @@ def test_another_process_s_block_is_noticed() -> None:
         await house.later(0.01)
         assert trio.current_time() - began < 1
         assert len(bind.seen) + len(house.carrier().outgoing.runs) >= 2
+
+    run(story)
+
+
+def test_while_nothing_comes_the_pending_blocks_are_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(house: House) -> None:
+        house.bind()
+        await house.later(1)
+        asked: list[str] = []
+        read = MemoryStage.read
+
+        async def counted(stage: MemoryStage, *more: Any) -> list[Any]:
+            if stage.name.startswith("watch-"):
+                asked.append(stage.name)
+            return await read(stage, *more)
+
+        monkeypatch.setattr(MemoryStage, "read", counted)
+        await house.later(5 * WAIT_S)
+        assert asked == []
 
     run(story)
 
