@@ -44,6 +44,8 @@ class Feed:
         self._acking: Stage = store.stage(f"ack-{app}")
         self._news = anyio.Event()
         """Set, and replaced, when there are new events."""
+        self._read_out: tuple[str | None, anyio.Event | None] = ("", None)
+        """A cursor behind which nothing stood, and `_news` when it was read: so it is until that is set."""
         self._ack_bell = Bell()
         self._wanted: str | None = None
         self._acked: str | None = None
@@ -101,24 +103,29 @@ class Feed:
         where = after if after is not None else self._wanted or self._acked
         while True:
             news = self._news
-            try:
-                found = await self._read(where)
-            except StoreError as error:
-                raise NodeUnavailable(str(error)) from error
-            if found:
-                return found
+            if self._read_out != (where, news):
+                try:
+                    found, more = await self._read(where)
+                except StoreError as error:
+                    raise NodeUnavailable(str(error)) from error
+                if not more:
+                    self._read_out = (found[-1][0] if found else where, news)
+                if found:
+                    return found
             if not self.shared:
                 await news.wait()
                 continue
             # It tells of what this process writes as well; a wait that is cancelled would cost a connection.
             last = _split(where)[0].encode() if where is not None else b"0-0"
+            self._read_out = ("", None)
             try:
                 await self._store.wait({self._keys.events: last}, SHARED_WAIT_S)
             except StoreError:
                 with anyio.move_on_after(SHARED_LOOK_S):
                     await news.wait()
 
-    async def _read(self, after: str | None) -> list[StoredEvent]:
+    async def _read(self, after: str | None) -> tuple[list[StoredEvent], bool]:
+        """Events after this one, and whether there may be more behind them."""
         start, begin = "-", BEGINNING
         if after is not None:
             entry_id, position, count = _split(after)
@@ -141,7 +148,7 @@ class Feed:
                 self._counts[entry_id] = count
                 self._handed_to = (key, count - 1)
             found += as_events(entry_id, told, begin[1] + 1 if key == begin[0] else 0)
-        return found
+        return found, len(entries) == ENTRIES_AT_ONCE_MAX
 
     async def ack(self, where: str) -> None:
         """Everything up to this cursor is acknowledged; written soon.

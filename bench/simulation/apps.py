@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.abc
+import trio
 
 from ...engine.client_link import LOST, Link, Pending
 from ...engine.client_wire import NodeAway, Refused, Wire
@@ -61,7 +62,7 @@ class App:
         self.open_batches = len(batches)
         async with anyio.create_task_group() as group:
             for batch in batches:
-                await anyio.sleep(max(0.0, batch.at_s - anyio.current_time()))
+                await anyio.sleep(max(0.0, batch.at_s - trio.current_time()))
                 group.start_soon(self._send, batch)
 
     # -- submitting --------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class App:
         other = evidence.number_of.setdefault(accepted.message_id, sent.number)
         if other != sent.number:
             evidence.broke(f"messages {other} and {sent.number} have one message_id")
-        evidence.accepted_at.setdefault(sent.number, anyio.current_time())
+        evidence.accepted_at.setdefault(sent.number, trio.current_time())
         if accepted.duplicate:
             self.world.coverage.count("app duplicate")
             if sent.number not in evidence.unclear:
@@ -170,15 +171,15 @@ class App:
                 self.world.trace.add(self.name, f"cancel {number}: {done}")
                 self.world.coverage.count(f"app cancelled {done}")
                 if done:
-                    evidence.cancelled_at[number] = anyio.current_time()
+                    evidence.cancelled_at[number] = trio.current_time()
 
     # -- listening ---------------------------------------------------------------------------------------
 
     async def listen(self) -> None:
         """Subscribe, for ever."""
         while True:
-            if anyio.current_time() < self.listening_until:
-                await anyio.sleep(self.listening_until - anyio.current_time())
+            if trio.current_time() < self.listening_until:
+                await anyio.sleep(self.listening_until - trio.current_time())
             try:
                 stream = self._listening = self.world.connect(self.name)
             except NodeAway:
@@ -195,7 +196,7 @@ class App:
 
     async def hang_up(self, for_s: float) -> None:
         """Stop listening for so long."""
-        self.listening_until = anyio.current_time() + for_s
+        self.listening_until = trio.current_time() + for_s
         if self._listening is not None:
             await self._listening.aclose()
 
@@ -217,7 +218,7 @@ class App:
                     self.cursors[event.cursor] = None
                     self.world.trace.add(self.name, f"told {event.cursor}")
                     if isinstance(event, Report | Correction):
-                        told = Told(anyio.current_time(), self.name, event.cursor, event)
+                        told = Told(trio.current_time(), self.name, event.cursor, event)
                         self.world.evidence.told.append(told)
                     else:
                         self.world.coverage.count("app received")

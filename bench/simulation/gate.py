@@ -10,12 +10,13 @@ Between a living process and the store lies a `Path`: it may be slow, or lead no
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
 import trio
 
-from ...engine.ledger.memory_store import MemoryStage, MemoryStore
+from ...engine.ledger.memory_store import MemoryStage
 from ...engine.ledger.port import (
     WATCH_LOST,
     Command,
@@ -27,6 +28,7 @@ from ...engine.ledger.port import (
     name_of,
 )
 from .coverage import Coverage
+from .store import Abandoned, TimedStore
 from .trace import Trace
 
 T = TypeVar("T")
@@ -47,7 +49,8 @@ class Path:
         self.healed = anyio.Event()
         self.full = False
         """The store refuses writes for want of memory."""
-        self.calls: dict[trio.CancelScope, None] = {}
+        self.calls: dict[object, Callable[[], None]] = {}
+        """What is under way, and how each is ended."""
         self.on_write: Callable[[str], None] = lambda stage: None
         """Called with the name of a stage that begins to write."""
 
@@ -56,8 +59,12 @@ class Path:
         self.broken = True
         self.breaks += 1
         self.healed = anyio.Event()
-        for scope in list(self.calls):
-            scope.cancel()
+        self.end_calls()
+
+    def end_calls(self) -> None:
+        """Whoever waits for an answer waits no longer."""
+        for end in list(self.calls.values()):
+            end()
 
     def heal(self) -> None:
         self.broken = False
@@ -71,7 +78,7 @@ class Killed(BaseException):
 class ProcessStore:
     """One process's `port.Store`."""
 
-    def __init__(self, store: MemoryStore, name: str, trace: Trace, coverage: Coverage, path: Path) -> None:
+    def __init__(self, store: TimedStore, name: str, trace: Trace, coverage: Coverage, path: Path) -> None:
         self._store = store
         self._name = name
         self._trace = trace
@@ -82,8 +89,7 @@ class ProcessStore:
     def kill(self) -> None:
         """From now on every call raises `Killed`, those under way included."""
         self._killed = True
-        for scope in list(self.path.calls):
-            scope.cancel()
+        self.path.end_calls()
 
     def stage(self, name: str) -> ProcessStage:
         """See `port.Store.stage`."""
@@ -91,18 +97,50 @@ class ProcessStore:
 
     async def wait(self, streams: dict[bytes, bytes], timeout_s: float) -> bool:
         """See `port.Store.wait`."""
-        return await self.call("wait", lambda: self._store.wait(streams, timeout_s), pure=True)
+        return await self.call("wait", partial(self._store.wait, streams, timeout_s), ())
 
     async def close(self) -> None:
         """See `port.Store.close`: the store outlives this process."""
 
-    async def call(self, stage: str, call: Callable[[], Awaitable[T]], *, pure: bool) -> T:
-        """Make a call of this process, as long as it lives. `pure`: it changes nothing."""
+    async def call(
+        self, stage: str, call: Callable[[], Awaitable[T]], commands: Sequence[Command] | None = None
+    ) -> T:
+        """Make a call of this process, as long as it lives, that waits for nothing but `TimedStore`.
+        `commands`: what it reads, if it may be that it changes nothing.
+        """
+        path, breaks = self.path, self.path.breaks
+        if path.broken or path.latency_s:
+            return await self.call_far(stage, call, commands)
+        if self._killed:
+            raise Killed
+        task = trio.lowlevel.current_task()
+        path.calls[task] = partial(self._store.abandon, task)
+        try:
+            result = await call()
+        except Abandoned:
+            pass
+        except StoreError as error:
+            self._count(error, stage)
+            if not self._killed:
+                raise
+        else:
+            if not self._killed:
+                return result
+        finally:
+            del path.calls[task]
+        if not self._killed and path.breaks != breaks:
+            await self._time_out(stage, commands)
+        raise Killed
+
+    async def call_far(
+        self, stage: str, call: Callable[[], Awaitable[T]], commands: Sequence[Command] | None = ()
+    ) -> T:
+        """`call` by any path, and whatever it waits for."""
         path, breaks = self.path, self.path.breaks
         if self._killed:
             raise Killed
         with trio.CancelScope() as scope:
-            path.calls[scope] = None
+            path.calls[scope] = scope.cancel
             try:
                 if path.broken:
                     await self._knock()
@@ -113,7 +151,7 @@ class ProcessStore:
                 if path.latency_s:
                     await trio.sleep(path.latency_s / 2)
             except StoreError as error:
-                self.coverage.count(f"store {type(error).__name__} {stage.split('-')[0]}")
+                self._count(error, stage)
                 if not self._killed:
                     raise
             else:
@@ -122,8 +160,11 @@ class ProcessStore:
             finally:
                 del path.calls[scope]
         if not self._killed and path.breaks != breaks:
-            await self._time_out(stage, pure)
+            await self._time_out(stage, commands)
         raise Killed
+
+    def _count(self, error: StoreError, stage: str) -> None:
+        self.coverage.count(f"store {type(error).__name__} {stage.split('-')[0]}")
 
     async def _knock(self) -> None:
         """Try to connect. Raises StoreUnavailable."""
@@ -132,18 +173,19 @@ class ProcessStore:
         if self.path.broken:
             raise StoreUnavailable("no way to the store")
 
-    async def _time_out(self, stage: str, pure: bool) -> None:
+    async def _time_out(self, stage: str, commands: Sequence[Command] | None) -> None:
         """The connection broke during a call: whether it arrived is not known. Raises StoreError."""
         with trio.CancelScope() as scope:
-            self.path.calls[scope] = None
+            self.path.calls[scope] = scope.cancel
             try:
                 await trio.sleep(CALL_TIMEOUT_S)
             finally:
                 del self.path.calls[scope]
         if not self._killed:
-            error: type[StoreError] = StoreUnavailable if pure else OutcomeUnknown
-            self.coverage.count(f"store {error.__name__} {stage.split('-')[0]}")
-            raise error("the way to the store is broken")
+            pure = commands is not None and is_pure_read(commands)
+            error = (StoreUnavailable if pure else OutcomeUnknown)("the way to the store is broken")
+            self._count(error, stage)
+            raise error
 
     def note(self, stage: str, commands: Sequence[Command]) -> None:
         """A write was answered."""
@@ -162,16 +204,15 @@ class ProcessStage:
 
     async def ready(self) -> None:
         """See `port.Stage.ready`."""
-        await self._store.call(self._name, self._stage.ready, pure=True)
+        await self._store.call_far(self._name, self._stage.ready)
 
     async def read(self, commands: Sequence[Command], watch: Sequence[bytes] = ()) -> list[Any]:
         """See `port.Stage.read`."""
-        pure = is_pure_read(commands)
         if watch and self._watched_at is not None and self._watched_at != self._store.path.breaks:
             await self._stage.unwatch()
             self._watched_at = None
             raise StoreUnavailable(WATCH_LOST)
-        replies = await self._store.call(self._name, lambda: self._stage.read(commands, watch), pure=pure)
+        replies = await self._store.call(self._name, partial(self._stage.read, commands, watch), commands)
         if watch:
             self._watched_at = self._store.path.breaks
         return replies
@@ -186,7 +227,7 @@ class ProcessStage:
             await self._stage.unwatch()
             self._refuse()
         self._store.path.on_write(self._name)
-        replies = await self._store.call(self._name, lambda: self._stage.commit(commands), pure=False)
+        replies = await self._store.call(self._name, partial(self._stage.commit, commands))
         self._store.note(self._name, commands)
         return replies
 
@@ -195,9 +236,7 @@ class ProcessStage:
         if self._store.path.full:
             self._refuse()
         self._store.path.on_write(self._name)
-        replies = await self._store.call(
-            self._name, lambda: self._stage.commit_if(holds, commands), pure=False
-        )
+        replies = await self._store.call(self._name, partial(self._stage.commit_if, holds, commands))
         self._store.note(self._name, commands)
         return replies
 
@@ -208,4 +247,4 @@ class ProcessStage:
     async def unwatch(self) -> None:
         """See `port.Stage.unwatch`."""
         self._watched_at = None
-        await self._store.call(self._name, self._stage.unwatch, pure=True)
+        await self._store.call(self._name, self._stage.unwatch, ())

@@ -22,7 +22,7 @@ from ...codecs.pdu import SubmitSm, decode
 from ...engine.session.memory import MemoryByteStream
 from ..smsc_config import SmscConfig
 from ..smsc_memory import MemorySmsc
-from .clock import WALL_START_S, ProcessClock
+from .clock import WALL_START_S, ProcessClock, virtual_clock
 from .evidence import Copy, Doubt, Evidence, RecordingScenario, SmscWitness, Written
 from .halting import PROCESS
 from .marks import MarkReader
@@ -61,7 +61,7 @@ class Line:
         self._rng = rng
         self._marks = MarkReader()
         self.witness = SmscWitness(self.name, evidence, self._marks)
-        self.smsc = MemorySmsc(plan.smsc, rng, wall_offset_s=WALL_START_S)
+        self.smsc = MemorySmsc(plan.smsc, rng, wall_offset_s=WALL_START_S, call_at=virtual_clock().at)
         self.smsc.core.log = self.witness
         self.congestion_state: int | None = None
         """What the SMSC says of itself in every submit_sm_resp (SMPP 5.0 section 4.8.4.18)."""
@@ -92,7 +92,7 @@ class Line:
 
     def _absent_s(self, destination: bytes) -> float:
         if self.absent_digit and destination.endswith(self.absent_digit):
-            return self.absent_until - anyio.current_time()
+            return self.absent_until - trio.current_time()
         return 0.0
 
     async def connect(self, process: Process) -> Wire:
@@ -128,7 +128,7 @@ class Line:
             self.evidence.broke(f"{self.name}: {shown} connections open, {self.binds_max} are allowed")
 
     def _is_unaware(self, process: str) -> str:
-        now = anyio.current_time()
+        now = trio.current_time()
         for doubt in self.evidence.doubts:
             if doubt.process in ("", process) and doubt.from_s <= now <= doubt.until_s + LET_GO_S:
                 return doubt.why
@@ -147,11 +147,11 @@ class Line:
         """A submit_sm_resp reached the process."""
         copy = self._taken.pop((wire, sequence_number), None)
         if copy is not None and not command_status:
-            copy.heard_at = anyio.current_time()
+            copy.heard_at = trio.current_time()
 
     def wrote(self, wire: Wire, frames: list[tuple[int, int, int, bytes]]) -> list[int]:
         """submit_sm that leave now; their sequence numbers."""
-        now = anyio.current_time()
+        now = trio.current_time()
         sequence_numbers: list[int] = []
         for command_id, _, sequence_number, frame in frames:
             if command_id == SUBMIT_SM:
@@ -233,7 +233,7 @@ class Line:
 
     def doubt(self, why: str, duration_s: float = 0.0) -> None:
         """What is under way on this line now has an unknown outcome."""
-        now = anyio.current_time()
+        now = trio.current_time()
         self.evidence.doubts.append(Doubt(now, now + duration_s, self.name, why))
 
 
@@ -253,7 +253,7 @@ class Wire(anyio.abc.ByteStream):
         line = self._line
         while True:
             data = await self._near.receive(max_bytes)
-            if anyio.current_time() < line.stalled_until:
+            if trio.current_time() < line.stalled_until:
                 await trio.sleep_until(line.stalled_until)
             if self.severed:
                 raise anyio.BrokenResourceError
@@ -275,7 +275,7 @@ class Wire(anyio.abc.ByteStream):
             raise anyio.BrokenResourceError
         frames, used = framing.split(item, 70_000)
         assert used == len(item), "a bind writes whole PDUs"
-        now = anyio.current_time()
+        now = trio.current_time()
         sequence_numbers = self._line.wrote(self, frames)
         if sequence_numbers:
             self._unanswered.update(dict.fromkeys(sequence_numbers, now))

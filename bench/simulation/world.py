@@ -10,15 +10,15 @@ import anyio.abc
 
 from ...engine.app import Engine
 from ...engine.client_wire import NodeAway
-from ...engine.ledger.memory_store import MemoryStore
 from .apps import App
-from .clock import VirtualClock
+from .clock import VirtualClock, virtual_clock
 from .coverage import Coverage
 from .evidence import Doubt, Evidence, Outage
 from .faults import inject
 from .halting import Halting
 from .process import Process
 from .scenario import APPS, Scenario
+from .store import TimedStore
 from .trace import Trace
 from .wires import Line
 
@@ -35,7 +35,7 @@ class World:
         self.scenario = scenario
         self.config = scenario.config()
         self.coverage = coverage
-        self.trace = Trace(anyio.current_time, echo)
+        self.trace = Trace(virtual_clock().current_time, echo)
         self.store_clock = VirtualClock()
         self.clocks = {plan.machine: VirtualClock() for plan in scenario.processes}
         """By machine."""
@@ -43,7 +43,9 @@ class World:
         self.evidence = Evidence(self.trace)
         self.usual_sync_s = 0.0005
         self.sync_s = self.usual_sync_s
-        self.store = MemoryStore(rng=self._rng("store"), sync=self._sync, wall=self.store_clock.wall)
+        self.store = TimedStore(
+            rng=self._rng("store"), sync_s=lambda: self.sync_s, wall=self.store_clock.wall
+        )
         self.lines = {
             plan.engine.name: Line(plan, self._rng(f"smsc:{plan.engine.name}"), self.evidence)
             for plan in scenario.carriers
@@ -62,9 +64,6 @@ class World:
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self.scenario.seed}:{name}")
-
-    async def _sync(self) -> None:
-        await anyio.sleep(self.sync_s)
 
     def connect(self, app: str) -> anyio.abc.ByteStream:
         """A connection to the local socket of one of the processes that are up. Raises NodeAway."""
@@ -92,7 +91,6 @@ class World:
         async with anyio.create_task_group() as self.tasks:
             for line in self.lines.values():
                 await self.tasks.start(line.smsc.run)
-            self.tasks.start_soon(self.store.run_disk)
             for process in self.processes.values():
                 self.tasks.start_soon(process.run)
             for app in self.apps.values():
@@ -133,9 +131,12 @@ class World:
     async def _wait_until_quiet(self) -> None:
         """Every accepted message has its report, or the scenario's patience is at its end."""
         until = anyio.current_time() + self.scenario.patience_s
+        told: set[str] = set()
+        looked_at = 0
         while anyio.current_time() < until:
-            told = {told.event.message_id for told in self.evidence.told}
-            if all(message_id in told for message_id in self.evidence.number_of):
+            told.update(each.event.message_id for each in self.evidence.told[looked_at:])
+            looked_at = len(self.evidence.told)
+            if self.evidence.number_of.keys() <= told:
                 self.quiet_at = anyio.current_time()
                 self.trace.add("world", "quiet")
                 return

@@ -87,7 +87,7 @@ class DueStage:
         self._settling = Settling(config, keys, stage)
         self.on_found: Callable[[Found], Awaitable[None]] = _nothing
         """Awaited with each part in doubt that a receipt is found to speak of."""
-        self.applying = anyio.Lock()
+        self.applying = anyio.Lock(fast_acquire=True)
         """Held while receipts are applied to the index."""
         self.on_released: Callable[[], None] = lambda: None
         self.on_parked: Callable[[list[bytes]], None] = lambda keys: None
@@ -137,10 +137,11 @@ class DueStage:
         while own and own[0] <= now_ms:
             self._own_set.discard(heappop(own))
         self._next_ms = own[0] if own else inf
-        (found, ahead) = await self._stage.read(
+        (found, ahead, *parked) = await self._stage.read(
             [
                 ("ZRANGEBYSCORE", self._keys.due, "-inf", now_ms, "LIMIT", 0, DUE_AT_ONCE_MAX),
                 ("ZRANGEBYSCORE", self._keys.due, f"({now_ms}", "+inf", "WITHSCORES", "LIMIT", 0, 1),
+                *(self._settling.counts if now_ms >= self._find_at_ms else ()),
             ]
         )
         if ahead:
@@ -159,7 +160,8 @@ class DueStage:
             self.on_released()
         if now_ms >= self._find_at_ms:
             self._find_at_ms = now_ms + int(FIND_LOOK_S * 1000)
-            await self._find_messages()
+            if all(parked):
+                await self._find_messages()
         self._wake_at(self._find_at_ms)
         if now_ms >= self._sweep_at_ms:
             self._sweep_at_ms = now_ms + int(ORPHAN_SWEEP_S * 1000)

@@ -58,6 +58,11 @@ class Settling:
         self._keys = keys
         self._stage = stage
 
+    @property
+    def counts(self) -> Commands:
+        """The questions how many orphans and doubts there are: without either `find` finds nothing."""
+        return [("HLEN", self._keys.orphans), ("HLEN", self._keys.doubts)]
+
     async def withdraw(self, block_id: str, now_s: int) -> tuple[list[Withdrawn], Commands]:
         """What orphans say of a block that was held for them, and the index entries that follow.
 
@@ -116,9 +121,6 @@ class Settling:
         StoreError.
         """
         keys = self._keys
-        orphans, doubts = await self._stage.read([("HLEN", keys.orphans), ("HLEN", keys.doubts)])
-        if not orphans or not doubts:
-            return []
         before_s = now_s - int(self._config.response_timeout_s + BEFORE_DOUBT_S)
         found: list[Found] = []
         async for settled in self._settled(None, {}, before_s):

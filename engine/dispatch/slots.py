@@ -62,7 +62,7 @@ class Slots:
         self._epoch = epoch
         self._taken = 0
         self._claims: dict[int, bytes] = {}
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
         self._leaving = False
         self.bell = Bell()
         self.until = NEVER

@@ -224,10 +224,9 @@ class Taker:
                 # taken.
                 pending = await stage.read([("XPENDING", lane, GROUP) for lane in lanes])
                 after = {lane: summary[2] or b"0-0" for lane, summary in zip(lanes, pending, strict=True)}
-                if await self._store.wait(after, WAIT_S):
-                    self.queued()
-                else:
-                    self._idle.ring()
+                while not await self._store.wait(after, WAIT_S):
+                    pass  # nothing came: what was the last is the last still
+                self.queued()
             except StoreError:
                 await anyio.sleep(ERROR_PAUSE_S)
                 self._idle.ring()

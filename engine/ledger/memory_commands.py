@@ -44,12 +44,21 @@ def execute(db: Database, command: Command, now_ms: int) -> Any:
 def prepared(command: Command) -> Prepared:
     """The command read once, to be run where and as often as it is wanted. Raises StoreRefused."""
     words = words_of(command)
-    return function_of(words), words[1:]
+    function = function_of(words)
+    del words[0]
+    return function, words
 
 
 def words_of(command: Command) -> list[bytes]:
     """The command's words as Redis receives them."""
-    return [word if isinstance(word, bytes) else str(word).encode() for word in command]
+    return [
+        word if word.__class__ is bytes else word.encode() if word.__class__ is str else _word(word)
+        for word in command
+    ]
+
+
+def _word(word: object) -> bytes:
+    return word if isinstance(word, bytes) else str(word).encode()
 
 
 def function_of(words: list[bytes]) -> Function:
@@ -71,9 +80,11 @@ def function_of(words: list[bytes]) -> Function:
 
 
 def _integer(word: bytes) -> int:
-    if not _INTEGER.fullmatch(word) or not -_INT64_MAX - 1 <= int(word) <= _INT64_MAX:
-        raise StoreRefused("ERR", "value is not an integer or out of range")
-    return int(word)
+    if _INTEGER.fullmatch(word):
+        number = int(word)
+        if -_INT64_MAX - 1 <= number <= _INT64_MAX:
+            return number
+    raise StoreRefused("ERR", "value is not an integer or out of range")
 
 
 # Strings and keys

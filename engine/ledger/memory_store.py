@@ -20,7 +20,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -36,6 +36,9 @@ from .port import (
     StoreUnavailable,
     is_pure_read,
 )
+
+LOG_MAX: Final = 20_000
+"""Writes that are kept to be played again after a crash."""
 
 Ran = tuple[Any, list[Prepared] | None]
 """An answer, and what was written for it."""
@@ -61,12 +64,12 @@ class MemoryStore:
         self._live = Database()
         self._disk = Database()
         self._unsynced: list[tuple[int, list[Prepared]]] = []  # (time, what was executed together)
+        self._log: list[tuple[int, list[Prepared]]] = []  # on disk, and not yet played into `_disk`
         self._executed = 0  # how many of those there have been
         self._synced = 0  # how many of them are on disk
         self._syncing = False
-        self._disk_bell: anyio.Event | None = None  # set while `run_disk` writes for everybody
-        self._waiting: dict[bytes, dict[anyio.Event, None]] = {}  # stream -> who waits for an entry
-        self._changed = anyio.Event()  # replaced at every sync, loss of connections, and new stream entry
+        self._waiting: dict[bytes, dict[Waiting, None]] = {}  # stream -> who waits for an entry
+        self._changed: anyio.Event | None = None  # there while somebody waits for what `_tell` tells
         self._life = 1  # changes whenever all connections are lost
         self._crashes = 0
         self._stages: list[MemoryStage] = []
@@ -108,19 +111,6 @@ class MemoryStore:
                         del self._waiting[stream][added]
         return False
 
-    async def run_disk(self) -> None:
-        """Sync in a task of its own, until cancelled: nobody then waits for a caller who has stopped."""
-        self._disk_bell = anyio.Event()
-        try:
-            while True:
-                if self._synced < self._executed:
-                    await self._flush()
-                else:
-                    await self._disk_bell.wait()
-                    self._disk_bell = anyio.Event()
-        finally:
-            self._disk_bell = None
-
     async def close(self) -> None:
         """See `port.Store.close`."""
         if not self._closed:
@@ -133,6 +123,7 @@ class MemoryStore:
     def crash(self, *, stay_down: bool = False) -> None:
         """Power failure and restart; see the module. `stay_down`: refuse every call until `up()`."""
         self._write_down(self._rng.randint(0, len(self._unsynced)))
+        self._play_log()
         self._crashes += 1
         self._unsynced.clear()
         self._executed = self._synced
@@ -174,12 +165,7 @@ class MemoryStore:
         try:
             await anyio.lowlevel.checkpoint()
         except BaseException:
-            # The caller is being killed with its request on the way, which may arrive nevertheless.
-            if self._life == life and not request.done:
-                if self._rng.random() < 0.5:
-                    self._arrive(stage, request)
-                else:
-                    stage.travelling.remove(request)
+            self._leave(stage, request, life)
             raise
         self._still(life, request.commands)
         if not request.done:
@@ -188,6 +174,14 @@ class MemoryStore:
         if isinstance(request.answer, StoreRefused):
             raise request.answer
         return request.answer
+
+    def _leave(self, stage: MemoryStage, request: Request, life: int) -> None:
+        """The caller is being killed with its request on the way, which may arrive nevertheless."""
+        if self._life == life and not request.done:
+            if self._rng.random() < 0.5:
+                self._arrive(stage, request)
+            else:
+                stage.travelling.remove(request)
 
     def connection(self) -> int:
         """A number for the connection a call made now would use; 0 if there is none."""
@@ -200,7 +194,7 @@ class MemoryStore:
 
     async def until_up(self) -> None:
         while not self._up:
-            await self._changed.wait()
+            await self._told()
         if self._closed:
             raise StoreUnavailable("the store is closed")
 
@@ -239,15 +233,13 @@ class MemoryStore:
             self._executed += 1
             if self._waiting:
                 self._tell_waiting(request.commands)
-            if self._disk_bell is not None:
-                self._disk_bell.set()
 
     async def _settle(self, life: int, commands: Sequence[Command]) -> None:
         """Return when all that was executed up to now is on disk."""
         upto = self._executed
         while self._synced < upto:
-            if self._syncing or self._disk_bell is not None:
-                await self._changed.wait()
+            if self._syncing:
+                await self._told()
             else:
                 await self._flush()
             self._still(life, commands)
@@ -267,14 +259,21 @@ class MemoryStore:
             self._tell()
 
     def _write_down(self, number: int) -> None:
+        self._log += self._unsynced[:number]
+        del self._unsynced[:number]
+        self._synced += number
+        if len(self._log) > LOG_MAX:
+            self._play_log()
+
+    def _play_log(self) -> None:
+        """Only a crash wants to know what the disk holds: until then it is a log."""
         disk = self._disk
-        for now_ms, written in self._unsynced[:number]:
+        for now_ms, written in self._log:
             disk.advance(now_ms)
             for function, arguments in written:
                 with contextlib.suppress(StoreRefused):
                     function(disk, arguments)
-        del self._unsynced[:number]
-        self._synced += number
+        self._log.clear()
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000)
@@ -289,8 +288,22 @@ class MemoryStore:
                     added.set()
 
     def _tell(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def _told(self) -> None:
+        """Until a sync, a loss of connections, or a return."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+
+class Waiting(Protocol):
+    """Who waits for an entry in a stream."""
+
+    def set(self) -> object:
+        """One was added."""
 
 
 class Request:

@@ -122,7 +122,7 @@ class ReceiptStage:
         self._unread: list[bytes] = []
         """Frames of this turn that could not be read."""
         self.bell = Bell()
-        self.applying = anyio.Lock()
+        self.applying = anyio.Lock(fast_acquire=True)
         """Held while receipts are applied: who changes index values must not overlap."""
         self.busy = False
         self.on_events: Callable[[str, int], None] = lambda app, n: None

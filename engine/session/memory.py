@@ -30,11 +30,18 @@ class _Pipe:
         self.eof = False
         self.cut = False
         self.frozen = False
-        self.changed = anyio.Event()
+        self.changed: anyio.Event | None = None
+        """There while somebody waits for a change."""
 
     def change(self) -> None:
-        self.changed.set()
-        self.changed = anyio.Event()
+        if self.changed is not None:
+            self.changed.set()
+            self.changed = None
+
+    async def wait(self) -> None:
+        if self.changed is None:
+            self.changed = anyio.Event()
+        await self.changed.wait()
 
 
 class MemoryByteStream(ByteStream):
@@ -47,9 +54,16 @@ class MemoryByteStream(ByteStream):
         self._lost = False
         self.on_close: Callable[[], None] | None = None
 
-    async def receive(self, max_bytes: int = 65_536) -> bytes:
-        await anyio.lowlevel.checkpoint()
+    @property
+    def _ready(self) -> bool:
+        """Whether `receive` has something to say."""
         pipe = self._incoming
+        return self._closed or pipe.cut or self._lost or (not pipe.frozen and bool(pipe.data or pipe.eof))
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        pipe = self._incoming
+        if self._ready:
+            await anyio.lowlevel.checkpoint()
         while True:
             if self._closed:
                 raise anyio.ClosedResourceError
@@ -62,7 +76,7 @@ class MemoryByteStream(ByteStream):
                 return data
             if pipe.eof and not pipe.frozen:
                 raise anyio.EndOfStream
-            await pipe.changed.wait()
+            await pipe.wait()
 
     async def send(self, item: bytes) -> None:
         await anyio.lowlevel.checkpoint()
@@ -79,7 +93,18 @@ class MemoryByteStream(ByteStream):
                 at += room
                 pipe.change()
             else:
-                await pipe.changed.wait()
+                await pipe.wait()
+
+    def put(self, item: bytes) -> bytes:
+        """Send at once what there is room for; returns the rest. All of it where `send` would fail."""
+        pipe = self._outgoing
+        if self._closed or pipe.cut or pipe.eof or self._lost:
+            return item
+        room = pipe.octets_max - len(pipe.data)
+        if room > 0 and item:
+            pipe.data += item[:room]
+            pipe.change()
+        return item[max(0, room) :]
 
     async def send_eof(self) -> None:
         self._outgoing.eof = True

@@ -331,3 +331,87 @@ def test_whatever_is_read_acknowledged_cut_or_restarted_the_count_is_what_is_lef
         assert (await desk.all(None))[0] == list(range(acked + 1, desk.written))
 
     desk(story, seed)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_who_has_read_all_is_told_of_the_next_event_with_one_read(
+    shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(desk: Desk) -> None:
+        if shared:
+            desk.feed.shared_with_others(0)
+        reads: list[Any] = []
+        read_of_stage = desk.feed._reading.read
+
+        async def read(commands: Any, *more: Any) -> list[Any]:
+            reads.append(commands)
+            return await read_of_stage(commands, *more)
+
+        monkeypatch.setattr(desk.feed._reading, "read", read)
+        await desk.write(2)
+        assert (await desk.read(None))[0] == [0, 1]
+        after = (await desk.all(None))[1]
+        async with trio.open_nursery() as nursery:
+            for round_ in range(3):
+                reads.clear()
+                found: list[tuple[list[int], str]] = []
+
+                async def one(where: str = after[-1], found: Any = found) -> None:
+                    found.append(await desk.read(where))
+
+                nursery.start_soon(one)
+                await trio.sleep(0.001)
+                await desk.write(1)
+                await trio.sleep(0.001)
+                assert found[0][0] == [2 + round_]
+                assert len(reads) == 1 or not round_  # the wait of `all` was cancelled
+                after.append(found[0][1])
+            # Half an entry was read: the rest of it is no news.
+            await desk.write(3)
+            whole = await desk.all(after[-1])
+            assert (await desk.all(whole[1][0]))[0] == whole[0][1:]
+
+    desk(story)
+
+
+def test_what_another_process_writes_is_read_by_who_had_read_all() -> None:
+    async def story(desk: Desk) -> None:
+        desk.feed.shared_with_others(0)
+        await desk.write(1)
+        _, where = await desk.read(None)
+        for number in (1, 2):
+            found: list[tuple[list[int], str]] = []
+
+            async def one(where: str = where, found: Any = found) -> None:
+                found.append(await desk.read(where))
+
+            with trio.fail_after(1):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(one)
+                    await trio.sleep(0.001)
+                    await desk._stage.commit(publish(APP, [told(number)]))
+            assert found[0][0] == [number]
+            where = found[0][1]
+
+    desk(story)
+
+
+def test_what_is_written_while_all_is_being_read_is_no_end() -> None:
+    async def story(desk: Desk) -> None:
+        await desk.write(1)
+        read_of_stage = desk.feed._reading.read
+        late = [1]
+
+        async def read(commands: Any, *more: Any) -> list[Any]:
+            replies = await read_of_stage(commands, *more)
+            if late:
+                await desk.write(late.pop())
+            return replies
+
+        desk.feed._reading.read = read  # type: ignore[method-assign]
+        numbers, where = await desk.read(None)
+        assert numbers == [0]
+        with trio.fail_after(1):
+            assert (await desk.read(where))[0] == [1]
+
+    desk(story)

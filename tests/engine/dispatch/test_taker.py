@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+from todoke.engine.dispatch.taker import WAIT_S
 from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger import blocks
 from todoke.engine.ledger.keys import GROUP, CarrierKeys
+from todoke.engine.ledger.memory_store import MemoryStage
 from todoke.engine.messages import Valid
 from todoke_tests_kit import NUMBER, House, node_config, run
 
@@ -133,6 +136,27 @@ def test_what_another_made_in_hope_and_our_own_lost_read_took_is_in_no_doubt(bef
             house.carrier().taker.recover()
             await house.settle()
         assert [part.text for *_, part in bind.waiting] == ([] if before_us else ["made here"])
+
+    run(story)
+
+
+def test_while_nothing_comes_the_pending_blocks_are_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(house: House) -> None:
+        house.bind()
+        await house.later(1)
+        asked: list[str] = []
+        read = MemoryStage.read
+
+        async def counted(stage: MemoryStage, *more: Any) -> list[Any]:
+            if stage.name.startswith("watch-"):
+                asked.append(stage.name)
+            return await read(stage, *more)
+
+        monkeypatch.setattr(MemoryStage, "read", counted)
+        await house.later(5 * WAIT_S)
+        assert asked == []
 
     run(story)
 
