@@ -139,7 +139,7 @@ class Engine:
             carrier.late.on_events = self._told
             carrier.upkeep.on_looked = self._looked
             carrier.on_open = partial(self._opened, config.name)
-            carrier.recorder.room_at = self._room_at
+            carrier.recorder.failover.room_at = self._room_at
         accept = AcceptStage(
             self._store,
             carrier_keys,
@@ -237,8 +237,8 @@ class Engine:
             return
         self.open_carriers.discard(name)
         for carrier in self.carriers.values():
-            if carrier.recorder.moving:
-                carrier.recorder.move_away(True)
+            if carrier.recorder.failover.moving:
+                carrier.recorder.failover.move_away(True)
 
     def _room_at(self, name: str) -> float:
         return self.carriers[name].room()
@@ -256,7 +256,7 @@ class Engine:
         paused = [name for name in names if name in self.carriers and self.carriers[name].hand.paused]
         if paused:
             # Better to wait where it is than at a paused account; better to wait there than to be refused.
-            may_stay = bool(tried) and self.carriers[tried[-1]].recorder.moving
+            may_stay = bool(tried) and self.carriers[tried[-1]].recorder.failover.moving
             names = [name for name in names if name not in paused] + ([] if may_stay else paused)
         for name in names:
             if name in tried or name not in self.carriers or name in self.open_carriers:

@@ -179,7 +179,7 @@ class TodokeNode:
             results.append(possible)
             answered.set()
 
-        carrier.recorder.cancel(run, standing.index, done)
+        carrier.recorder.cancellations.cancel(run, standing.index, done)
         await answered.wait()
         if results[0]:
             return {**answer, "cancelled": True, "state": "cancelled", "final": True}

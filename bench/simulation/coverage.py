@@ -15,8 +15,11 @@ from typing import Any, Final
 
 from ...engine.dispatch.carrier import Carrier
 from ...engine.dispatch.due import DueStage
+from ...engine.dispatch.failover import Failover
+from ...engine.dispatch.grants import Grants
 from ...engine.dispatch.health import Health
 from ...engine.dispatch.late import LateFacts
+from ...engine.dispatch.late_answers import LateAnswers
 from ...engine.dispatch.outgoing import Outgoing
 from ...engine.dispatch.recorder import Recorder
 from ...engine.dispatch.slots import Slots
@@ -42,8 +45,14 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (DueStage, "_finish"),
     (DueStage, "_sweep_orphans"),
     (DurableStage, "_pause"),
+    (Failover, "move_away"),
     (Feed, "ack"),
+    (Grants, "_inherited_doubt"),
+    (Grants, "adopt"),
+    (Grants, "first_look"),
+    (Grants, "lower"),
     (Health, "timed_out"),
+    (LateAnswers, "take"),
     (LateFacts, "_commands"),
     (LateFacts, "_write"),
     (LateFacts, "write_found"),
@@ -51,14 +60,8 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (ReceiptStage, "_adopt"),
     (ReceiptStage, "_look_closer"),
     (ReceiptStage, "_park"),
-    (Recorder, "_first_look"),
-    (Recorder, "_inherited_doubt"),
     (Recorder, "_look_again"),
-    (Recorder, "_take_late"),
-    (Recorder, "adopt"),
-    (Recorder, "lower_grants"),
     (Recorder, "drop_all"),
-    (Recorder, "move_away"),
     (Slots, "_release"),
     (Slots, "_take"),
     (Taker, "_drop"),

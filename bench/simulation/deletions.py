@@ -22,11 +22,14 @@ from ...engine.dispatch.asks import Asks
 from ...engine.dispatch.carrier import Carrier
 from ...engine.dispatch.copies import Copies
 from ...engine.dispatch.due import DueStage
+from ...engine.dispatch.grants import Grants
+from ...engine.dispatch.inbox import Inbox
 from ...engine.dispatch.late import LateFacts
+from ...engine.dispatch.late_answers import LateAnswers
 from ...engine.dispatch.outgoing import Outgoing
-from ...engine.dispatch.recorder import Recorder
 from ...engine.dispatch.slots import Slots
 from ...engine.dispatch.taker import Taker
+from ...engine.dispatch.writer import TurnWriter
 from ...engine.feed import Feed
 from ...engine.ledger.accept import AcceptStage
 from ...engine.ledger.durable import DurableStage
@@ -112,10 +115,10 @@ def _every_failure_is_final() -> list[Change]:
 DELETIONS: Final[dict[str, Deletion]] = {
     # -- what was under way when its process, bind or answer was lost --------------------------------------
     "inherited-doubt": Deletion(
-        "Recorder._inherited_doubt",
+        "Grants._inherited_doubt",
         "a process died with parts granted and not answered",
         "who takes its blocks over decides nothing about them",
-        _replace(Recorder, "_inherited_doubt", _nothing),
+        _replace(Grants, "_inherited_doubt", _nothing),
     ),
     "take-over": Deletion(
         "Taker._recover",
@@ -124,10 +127,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _replace(Taker, "_recover", _nothing_async),
     ),
     "doubt": Deletion(
-        "Recorder.doubted",
+        "Inbox.doubted",
         "a bind fell, or an answer did not come, with parts unanswered",
         "their doubt is not written down",
-        _replace(Recorder, "doubted", _nothing),
+        _replace(Inbox, "doubted", _nothing),
     ),
     "unwritten-rest": Deletion(
         "Outgoing.lost",
@@ -166,10 +169,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _every_failure_is_final,
     ),
     "lower-grants": Deletion(
-        "Recorder.lower_grants",
+        "Grants.lower",
         "a clean stop with parts granted and not written",
         "they stay granted, and the next process holds them for in doubt",
-        _replace(Recorder, "lower_grants", _nothing),
+        _replace(Grants, "lower", _nothing),
     ),
     # -- copies that are not needed ------------------------------------------------------------------------
     "held-second-look": Deletion(
@@ -203,10 +206,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _replace(DueStage, "_find_messages", _nothing_async),
     ),
     "first-look": Deletion(
-        "Recorder._first_look",
+        "Grants.first_look",
         "a cancellation, or a late answer, between reading a journal and granting in it",
         "the journal is not read again",
-        _edit(Recorder, "_first_look", ("if len(records) <= 1:", "if True:")),
+        _edit(Grants, "first_look", ("if len(records) <= 1:", "if True:")),
     ),
     # -- several processes on one account ------------------------------------------------------------------
     "fence": Deletion(
@@ -358,10 +361,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _edit(Batch, "_transition", ("    if octet in UNDECIDED:", "    if True:")),
     ),
     "ids-again": Deletion(
-        "Recorder._keep_candidates",
+        "TurnWriter._keep_candidates",
         "an SMSC gives an id a second time",
         "the first message is forgotten for the second",
-        _replace(Recorder, "_keep_candidates", _nothing_async),
+        _replace(TurnWriter, "_keep_candidates", _nothing_async),
     ),
     # -- time and connections ------------------------------------------------------------------------------
     "response-timer": Deletion(
@@ -388,11 +391,13 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _replace(Outgoing, "_still_in_time", lambda *_: True),
     ),
     "too-late": Deletion(
-        "Recorder._drop_too_late",
+        "LateAnswers.drop_too_late",
         "an answer comes after its message was forgotten",
         "it is written down, and nobody forgets it",
         _edit(
-            Recorder, "_drop_too_late", ("self._late = kept + self._late", "self._late = late + self._late")
+            LateAnswers,
+            "drop_too_late",
+            ("self._inbox.late = kept + self._inbox.late", "self._inbox.late = late + self._inbox.late"),
         ),
     ),
 }

@@ -45,13 +45,14 @@ from .outgoing import Outgoing
 from .pacing import Pacer
 from .portability import LearnedPortability
 from .receipt_failure import is_destinations, parse_receipt_table, receipt_failure
-from .recorder import Elsewhere, Recorder
+from .recorder import Recorder
 from .retry import parse_classes
 from .settling import Found
 from .slots import MARGIN_S as LEASE_MARGIN_S
 from .slots import Slots
 from .taker import Taker
 from .tracing import Tracing
+from .turn import Elsewhere
 from .upkeep import Upkeep
 
 log = logging.getLogger("todoke.carrier")
@@ -171,14 +172,15 @@ class Carrier:
             store.stage(f"asks-{config.name}"),
             clock,
             runs=lambda: self.outgoing.runs,
-            cancel=self.recorder.cancel,
+            cancel=self.recorder.cancellations.cancel,
         )
         self.inquirer = Inquirer(config, lambda: [bind for bind in self.binds if bind.bound])
         self.taker = Taker(
             self.keys,
             store,
             self.outgoing,
-            self.recorder,
+            self.recorder.grants,
+            self.recorder.failover,
             clock,
             slots=self.slots,
             slots_number=config.binds,
@@ -189,7 +191,7 @@ class Carrier:
         self._pace_bell = Bell()
         self._health_bell = Bell()
         self._held_back_bell = Bell()
-        self.recorder.on_held_back = self._held_back_bell.ring
+        self.recorder.failover.on_held_back = self._held_back_bell.ring
         self._was_open = False
         self.on_open: Callable[[bool], None] = lambda is_open: None
         """Called when the breaker opens, and when it is open no more."""
@@ -504,7 +506,7 @@ class Carrier:
             word = "is left alone for a while" if is_open else "is tried again"
             log.log(level, "%s: %s: %s", self.config.name, word, health.breaker.reason)
             self.on_open(is_open)
-            self.recorder.move_away(is_open and self._alternatives)
+            self.recorder.failover.move_away(is_open and self._alternatives)
             self.taker.bell.ring()
             self._health_bell.ring()
         elif tried != (outgoing.probes is not None):
@@ -526,7 +528,7 @@ class Carrier:
         while True:
             await self._held_back_bell.wait()
             await anyio.sleep(MOVE_LOOK_S)
-            self.recorder.bell.ring()
+            self.recorder.inbox.bell.ring()
 
     def room(self) -> float:
         """Parts that would be sent within `MOVED_AHEAD_S` if they were moved here now."""
@@ -594,7 +596,7 @@ class Carrier:
         try:
             self._pump()
         finally:
-            self.recorder.answered(items)
+            self.recorder.inbox.answered(items)
 
     def _answer_questions(self, items: list[ResponseItem]) -> list[ResponseItem]:
         """Hand the answers to query_sm on; returns the others."""
@@ -608,7 +610,7 @@ class Carrier:
 
     def on_late_responses(self, bind: Bind, items: list[ResponseItem]) -> None:
         items = [item for item in items if type(item[0]) is not Question]
-        self.recorder.answered_late(items)
+        self.recorder.inbox.answered_late(items)
 
     def on_delivers(self, bind: Bind, items: list[DeliverItem]) -> None:
         self.receipts.delivered(bind, items)
@@ -625,11 +627,13 @@ class Carrier:
         if bind.bound:
             self.health.timed_out(len(tokens), self._clock.monotonic())
             self._heed(self._clock.monotonic())
-        self.recorder.doubted(tokens)
+        self.recorder.inbox.doubted(tokens)
 
     def on_unsent(self, bind: Bind, tokens: list[Any]) -> None:
         tokens = [token for token in tokens if type(token) is not Question]
-        self.recorder.answered([(token, c.SUBMIT_SM_RESP, c.ESME_RINVBNDSTS, b"", 0) for token in tokens])
+        self.recorder.inbox.answered(
+            [(token, c.SUBMIT_SM_RESP, c.ESME_RINVBNDSTS, b"", 0) for token in tokens]
+        )
 
     def on_lost(self, bind: Bind, reason: str) -> None:
         self._bound.discard(bind.name)
@@ -646,21 +650,21 @@ class Carrier:
 
     def _windows_changed(self) -> None:
         now = self._clock.monotonic()
-        self.recorder.windows = sum(bind.window for bind in self.binds if bind.bound)
+        self.recorder.grants.windows = sum(bind.window for bind in self.binds if bind.bound)
         self.health.binds(len(self.outgoing.binds), now)
         self._heed(now)
-        self.recorder.want_grants()
+        self.recorder.grants.want()
         self.taker.bell.ring()
 
     def _on_skip(self) -> None:
-        self.recorder.bell.ring()
+        self.recorder.inbox.bell.ring()
 
     def _pump(self) -> None:
         outgoing = self.outgoing
         if outgoing.paused:
             if outgoing.granted_ahead():
                 # What is granted and may not leave would be in doubt after a crash.
-                self.recorder.bell.ring()
+                self.recorder.inbox.bell.ring()
             if self.taker.wanted():
                 self.taker.bell.ring()
             return
@@ -677,7 +681,7 @@ class Carrier:
         rate = self.outgoing.pacer.rate
         if rate and self.outgoing.granted_ahead() * 2 < rate and self.outgoing.ungranted():
             # With a rate, grants reach a second ahead: answers that take longer must not stop the line.
-            self.recorder.want_grants()
+            self.recorder.grants.want()
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -685,7 +689,7 @@ class Carrier:
         """Every task of this carrier, until cancelled. Raises StoreError at the start."""
         await self.taker.prepare()
         await self.upkeep.look_at_hand()
-        self.recorder.after_turn = self._pump
+        self.recorder.grants.on_usable = self._pump
         async with anyio.create_task_group() as group:
             self._group = group
             await self.slots.turn()
@@ -720,7 +724,7 @@ class Carrier:
         doubt.
         """
         self.outgoing.stopping = True
-        self.recorder.stopping = True
+        self.recorder.grants.stopping = True
         before = self.recorder.counts["in_doubt"]
         with anyio.move_on_after(drain_s):
             while any(bind.outstanding for bind in self.binds) or self._writes_on():  # noqa: ASYNC110
@@ -728,7 +732,7 @@ class Carrier:
         async with anyio.create_task_group() as group:
             for bind in [*self.binds, *self.receiving_only]:
                 group.start_soon(bind.close, 0.5)
-        self.recorder.lower_grants()
+        self.recorder.grants.lower()
         with anyio.move_on_after(STAGE_SETTLE_S):
             while not (self.recorder.idle and self.receipts.idle):  # noqa: ASYNC110
                 await anyio.sleep(DRAIN_LOOK_S)
@@ -757,7 +761,7 @@ class Carrier:
                 "asked": self.inquirer.asked,
                 "unanswered": self.due.unanswered,
             },
-            granted_open=self.recorder.granted_open,
+            granted_open=self.recorder.grants.open_parts,
             runs=len(self.outgoing.runs),
             used_last_second=self.outgoing.pacer.used_last_second(self._clock.monotonic()),
             receipt_lag_s=self.receipts.lag_s,

@@ -20,8 +20,9 @@ from ..clock import Clock
 from ..ledger import blocks
 from ..ledger.keys import GROUP, CarrierKeys
 from ..ledger.port import Stage, Store, StoreError, StoreRefused
+from .failover import Failover
+from .grants import Grants
 from .outgoing import Outgoing
-from .recorder import Recorder
 from .runs import Run
 from .slots import Slots
 
@@ -45,7 +46,8 @@ class Taker:
         keys: CarrierKeys,
         store: Store,
         outgoing: Outgoing,
-        recorder: Recorder,
+        grants: Grants,
+        failover: Failover,
         clock: Clock,
         *,
         slots: Slots,
@@ -57,7 +59,8 @@ class Taker:
         self._store = store
         self._stage: Stage = store.stage(f"take-{keys.name}")
         self._outgoing = outgoing
-        self._recorder = recorder
+        self._grants = grants
+        self._failover = failover
         self._clock = clock
         self._slots = slots
         self._slots_number = slots_number
@@ -100,7 +103,7 @@ class Taker:
         if not (self._recovered and self._lanes_empty) or any(self._outgoing.lanes.values()):
             return None
         slot = self._next_slot()
-        if slot is None or not self._recorder.reserve(_parts_of(block)):
+        if slot is None or not self._grants.reserve(_parts_of(block)):
             return None
         self._offered[block.block_id] = slot
         return b"%d" % slot
@@ -120,9 +123,9 @@ class Taker:
             run.fresh = False
             run.grant = run.usable = len(block.entries)
             self._add(run)
-            self._recorder.after_turn()
+            self._grants.on_usable()
             return
-        self._recorder.granted_open -= _parts_of(block)
+        self._grants.open_parts -= _parts_of(block)
         if found or not known:
             # Another block came first, or the replies are lost: what was taken stands in the pending list.
             self._recovered = False
@@ -163,8 +166,8 @@ class Taker:
 
     def wanted(self) -> bool:
         """Whether another block should be taken: less than twice the grants' reach is in hand."""
-        windows = self._recorder.windows
-        if self._recorder.moving:
+        windows = self._grants.windows
+        if self._failover.moving:
             # Blocks are taken to be sent elsewhere.
             return (
                 self._outgoing.unmoved() < AHEAD_MESSAGES_MIN and len(self._outgoing.runs) < MOVING_BLOCKS_MAX
@@ -371,9 +374,9 @@ class Taker:
                     len(hopes) <= 1 and (block_id in made_here or (ours and self._epoch not in hopes))
                 ):
                     progress.grant = 0
-                self._recorder.adopt(run, progress)
+                self._grants.adopt(run, progress)
                 self._add(run)
-        self._recorder.want_grants()
+        self._grants.want()
 
     async def _drop(self, stream_id: bytes, block_id: str, lane: bytes) -> None:
         """A queue entry without a block: its end was written and this reply is older. Nothing is lost by

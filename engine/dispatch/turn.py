@@ -5,6 +5,7 @@ Nothing is written here; the recorder makes one commit of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,9 @@ from .runs import Run
 
 LATER_GRAIN_MS: Final = 250
 """What is sent again within the same quarter of a second shares a block."""
+
+Elsewhere = Callable[[Entry, str, list[str]], tuple[str, Entry] | None]
+"""(entry, its app, carriers tried) -> another carrier and the entry as that one takes it, or None."""
 
 
 class Turn:

@@ -458,7 +458,7 @@ class House:
         }
 
     def grants(self, carrier: str = "docomo") -> int:
-        return int(self.carrier(carrier).recorder.granted_open)
+        return int(self.carrier(carrier).recorder.grants.open_parts)
 
     def unacknowledged(self, app: str = APP) -> int:
         return int(self.store.contents().get(AppKeys(app).events_n, 0))

@@ -148,7 +148,7 @@ def test_a_day_with_throttling_lost_answers_cuts_and_a_crash_loses_nothing() -> 
         finals = {report.message_id: report.state for report in town.reports}
         assert set(finals) == set(mids)
         assert len(town.reports) == len(mids)
-        assert town.engine.carriers["docomo"].recorder.granted_open == 0
+        assert town.engine.carriers["docomo"].recorder.grants.open_parts == 0
 
     play(
         story,

@@ -17,7 +17,7 @@ from todoke.bench.simulation.__main__ import main
 from todoke.bench.simulation.deletions import DELETIONS, NotThere, deleted
 from todoke.bench.simulation.faults import KINDS
 from todoke.bench.simulation.trial import Trial
-from todoke.engine.dispatch.recorder import Recorder
+from todoke.engine.dispatch.grants import Grants
 from todoke.engine.dispatch.taker import Taker
 
 SEEDS: Final = 6
@@ -94,12 +94,12 @@ def test_a_deletion_ends_with_its_body() -> None:
 
 
 def test_words_that_are_not_there_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def first_look(self: Recorder, run: object, records: list[bytes]) -> None: ...
+    def first_look(self: Grants, run: object, records: list[bytes]) -> None: ...
 
-    monkeypatch.setattr(Recorder, "_first_look", first_look)
-    with pytest.raises(NotThere, match="_first_look"), deleted("first-look"):
+    monkeypatch.setattr(Grants, "first_look", first_look)
+    with pytest.raises(NotThere, match="first_look"), deleted("first-look"):
         pass
-    assert vars(Recorder)["_first_look"] is first_look
+    assert vars(Grants)["first_look"] is first_look
 
 
 def test_deletions_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

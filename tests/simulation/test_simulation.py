@@ -18,9 +18,9 @@ from todoke.bench.simulation.faults import KINDS, Fault
 from todoke.bench.simulation.marks import MarkReader, data_of, text_of
 from todoke.bench.simulation.run import Outcome, play
 from todoke.bench.simulation.scenario import Scenario, draw
+from todoke.engine.dispatch.inbox import Inbox
 from todoke.engine.dispatch.outgoing import Outgoing
 from todoke.engine.dispatch.pacing import UNLIMITED, Pacer
-from todoke.engine.dispatch.recorder import Recorder
 from todoke.engine.dispatch.taker import Taker
 from todoke.engine.feed import Feed
 from todoke.engine.receipts.stage import ReceiptStage
@@ -92,7 +92,7 @@ def test_twenty_seeds_in_two_processes_leave_the_same_traces() -> None:
 
 
 def forgets_doubts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Recorder, "doubted", lambda self, tokens: None)
+    patch.setattr(Inbox, "doubted", lambda self, tokens: None)
 
 
 def forgets_what_was_taken(patch: pytest.MonkeyPatch) -> None:

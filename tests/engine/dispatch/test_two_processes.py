@@ -42,7 +42,7 @@ def test_what_was_cancelled_elsewhere_is_not_moved_to_another_carrier() -> None:
         mine, mid, _ = await in_hand_and_not_granted(first, second)
         there = first.bind(carrier="au")
         assert (await cancel(second, mid))["cancelled"] is True
-        first.carrier().recorder.move_away(True)
+        first.carrier().recorder.failover.move_away(True)
         await first.later(1)
         assert "cancelled" not in sent(mine, there)
         assert "stays" in sent(there)
@@ -69,7 +69,7 @@ def test_what_is_moved_is_not_cancelled_in_the_block_that_it_leaves() -> None:
             answers.append(await cancel(second, mid))
 
         async with trio.open_nursery() as nursery:
-            first.carrier().recorder.move_away(True)
+            first.carrier().recorder.failover.move_away(True)
             nursery.start_soon(ask)
         await first.later(LEASE_S)
         cancelled = bool(answers[0]["cancelled"])
