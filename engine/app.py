@@ -30,8 +30,9 @@ from .clock import Clock, SystemClock
 from .config import CarrierConfig, Config
 from .config_errors import ConfigError
 from .desk import Desk
+from .dispatch.binds import Connector
 from .dispatch.bodies import least_ms
-from .dispatch.carrier import Carrier, Connector
+from .dispatch.carrier import Carrier
 from .dispatch.portability import KnownPortability, LearnedPortability, NumberTable, load_table
 from .dispatch.prepare import CarrierRules, Preparer
 from .dispatch.router import Router
@@ -138,7 +139,7 @@ class Engine:
             carrier.recorder.on_events = carrier.receipts.on_events = carrier.due.on_events = self._told
             carrier.late.on_events = self._told
             carrier.upkeep.on_looked = self._looked
-            carrier.on_open = partial(self._opened, config.name)
+            carrier.flow.on_open = partial(self._opened, config.name)
             carrier.recorder.failover.room_at = self._room_at
         accept = AcceptStage(
             self._store,
@@ -241,7 +242,7 @@ class Engine:
                 carrier.recorder.failover.move_away(True)
 
     def _room_at(self, name: str) -> float:
-        return self.carriers[name].room()
+        return self.carriers[name].flow.room()
 
     def _told(self, app: str, count: int) -> None:
         feed = self.feeds.get(app)

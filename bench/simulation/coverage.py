@@ -24,6 +24,7 @@ from ...engine.dispatch.outgoing import Outgoing
 from ...engine.dispatch.recorder import Recorder
 from ...engine.dispatch.slots import Slots
 from ...engine.dispatch.taker import Taker
+from ...engine.dispatch.tenure import Tenure
 from ...engine.dispatch.turn import Turn
 from ...engine.feed import Feed
 from ...engine.ledger.accept import AcceptStage
@@ -36,9 +37,6 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (AcceptStage, "_drop_repeated"),
     (Batch, "_apply_many"),
     (Batch, "time_out"),
-    (Carrier, "_fenced"),
-    (Carrier, "_give_up_when_idle"),
-    (Carrier, "_lose"),
     (Carrier, "on_late_responses"),
     (Carrier, "on_unsent"),
     (DueStage, "_release"),
@@ -66,6 +64,9 @@ BRANCHES: Final[tuple[tuple[type[Any], str], ...]] = (
     (Slots, "_take"),
     (Taker, "_drop"),
     (Taker, "_recover"),
+    (Tenure, "_give_up_when_idle"),
+    (Tenure, "_lose"),
+    (Tenure, "fenced"),
     (Turn, "go_elsewhere"),
 )
 

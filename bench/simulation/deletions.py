@@ -29,6 +29,7 @@ from ...engine.dispatch.late_answers import LateAnswers
 from ...engine.dispatch.outgoing import Outgoing
 from ...engine.dispatch.slots import Slots
 from ...engine.dispatch.taker import Taker
+from ...engine.dispatch.tenure import Tenure
 from ...engine.dispatch.writer import TurnWriter
 from ...engine.feed import Feed
 from ...engine.ledger.accept import AcceptStage
@@ -219,14 +220,14 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _edit(DurableStage, "commit", ("if holds:", "if False:")),
     ),
     "fenced": Deletion(
-        "Carrier._lose",
+        "Tenure._lose",
         "slots are another process's now",
         "what was in hand stays in hand",
         _edit(
-            Carrier,
+            Tenure,
             "_lose",
-            ("facts = self.recorder.drop_all()", "facts = []; self.recorder.fenced = False"),
-            ("    self.taker.drop_all()\n", "    pass\n"),
+            ("facts = self._recorder.drop_all()", "facts = []; self._recorder.fenced = False"),
+            ("    self._taker.drop_all()\n", "    pass\n"),
         ),
     ),
     "lease-margin": Deletion(
@@ -236,16 +237,16 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _edit(Outgoing, "pump", ("if now >= self.lease_until:", "if False:")),
     ),
     "keep-lease": Deletion(
-        "Carrier._keep_lease",
+        "Tenure.keep_lease",
         "a process cannot renew its lease",
         "its binds stay open, and who takes its slots finds no room",
-        _replace(Carrier, "_keep_lease", _nothing_async),
+        _replace(Tenure, "keep_lease", _nothing_async),
     ),
     "predecessor": Deletion(
-        "Carrier._gained, hold",
+        "Tenure._gained, hold",
         "whoever had the slots before may have used up this second",
         "sending begins at once",
-        _edit(Carrier, "_gained", ("if foreign:", "if False:")),
+        _edit(Tenure, "_gained", ("if foreign:", "if False:")),
     ),
     "asks": Deletion(
         "Asks.look",
@@ -254,10 +255,10 @@ DELETIONS: Final[dict[str, Deletion]] = {
         _replace(Asks, "look", _nothing_async),
     ),
     "give-up": Deletion(
-        "Carrier._give_up_when_idle",
+        "Tenure._give_up_when_idle",
         "a process returns, and another has all slots",
         "nothing is given back",
-        _replace(Carrier, "_give_up_when_idle", _nothing_async),
+        _replace(Tenure, "_give_up_when_idle", _nothing_async),
     ),
     "dead-lease": Deletion(
         "Slots._is_free",

@@ -18,7 +18,7 @@ import anyio.abc
 from ...engine.app import Engine
 from ...engine.client_wire import NodeAway
 from ...engine.config import CarrierConfig
-from ...engine.dispatch.carrier import Connector
+from ...engine.dispatch.binds import Connector
 from ...engine.intake.limits import Limits
 from ...engine.intake.server import Intake
 from ...engine.ledger.port import StoreError

@@ -15,6 +15,7 @@ from ...codecs.receipt import FINAL_STATES, STATES, Receipt
 from ..config import CarrierConfig
 from ..ledger.blocks import Entry
 from ..session.errors import SessionError
+from ..session.events import ResponseItem
 from .bodies import sender_address
 
 _header = Struct(">4I").pack
@@ -86,6 +87,23 @@ class Inquirer:
         finally:
             self.under_way -= 1
         return _read(question, message_id, entry)
+
+    def take_answers(self, items: list[ResponseItem]) -> list[ResponseItem]:
+        """Hand the answers to query_sm on; returns the others."""
+        others: list[ResponseItem] = []
+        for item in items:
+            if type(item[0]) is Question:
+                item[0].answer(item[2], item[3])
+            else:
+                others.append(item)
+        return others
+
+    def take_doubts(self, tokens: list[Any]) -> list[Any]:
+        """These will not be answered: hand on what are questions; returns the others."""
+        for token in tokens:
+            if type(token) is Question:
+                token.answer(-1, b"")
+        return [token for token in tokens if type(token) is not Question]
 
 
 def _read(question: Question, message_id: str, entry: Entry) -> Receipt | None:

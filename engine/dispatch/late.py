@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+import anyio
 import msgspec
 
 from ..clock import Clock
@@ -28,6 +29,8 @@ log = logging.getLogger("todoke.late")
 
 PLACES_MAX: Final = 16
 """A message that moved on more often than this while its answer was away is not followed further."""
+UNDECIDED_S: Final = 1.0
+"""How soon a new holder who had just read the journal has its doubts on record."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -35,7 +38,9 @@ Answer = tuple[Token, int, int, bytes, int]
 
 
 class LateFacts:
-    """Writes facts of one account outside any turn. One call of `write` at a time."""
+    """Writes facts of one account outside any turn. One call of `write` at a time: `write_twice` and
+    `write_found` wait for one another.
+    """
 
     def __init__(
         self, carrier: str, keys: CarrierKeys, stage: DurableStage, clock: Clock, *, epoch: int
@@ -48,8 +53,19 @@ class LateFacts:
         self.on_events: Callable[[str, int], None] = lambda app, n: None
         self.on_orphans: Callable[[list[bytes]], None] = lambda keys: None
         self.written = 0
+        self._lock = anyio.Lock()
         self._doubts_there = 0
         """How often the message had been in doubt at the place read last."""
+
+    async def write_twice(self, facts: list[Answer]) -> None:
+        """Write these down, and once more those that the new holder had not decided on."""
+        async with self._lock:
+            undecided = await self.write(facts)
+        if undecided:
+            # The new holder may have read the journal just before: it has its doubts on record soon.
+            await anyio.sleep(UNDECIDED_S)
+            async with self._lock:
+                await self.write(undecided)
 
     async def write(self, facts: list[Answer]) -> list[Answer]:
         """Write these down, as often as the store needs. Returns those whose message the new holder had not
@@ -66,7 +82,8 @@ class LateFacts:
         """A receipt, by its id, tells that this part was taken whose answer is lost. Nothing is written if
         that is known by now: another process may have read the same, at the end of a hold.
         """
-        await self._write(block, index, part, message_id.encode("latin-1", "replace"), noted=True)
+        async with self._lock:
+            await self._write(block, index, part, message_id.encode("latin-1", "replace"), noted=True)
 
     async def _write(
         self, block: Block, index: int, part: int, message_id: bytes, *, noted: bool = False

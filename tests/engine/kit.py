@@ -382,12 +382,13 @@ class House:
     def bind(self, window: int | None = None, carrier: str = "docomo") -> FakeBind:
         """One more bind, bound."""
         owner = self.carrier(carrier)
-        if not all(isinstance(each, FakeBind) for each in owner.binds):
-            owner.binds, owner.receiving_only = [], []
-            owner._by_slot = {number: [] for number in range(1, owner.config.binds + 1)}
-        bind = FakeBind(owner, f"{carrier}-{len(owner.binds) + 1}", window or owner.config.window)
-        owner.binds.append(bind)
-        owner._by_slot[len(owner.binds)] = [bind]
+        binds = owner.binds
+        if not all(isinstance(each, FakeBind) for each in binds.sending):
+            binds.sending, binds.receiving = [], []
+            binds._by_slot = {number: [] for number in range(1, owner.config.binds + 1)}
+        bind = FakeBind(owner, f"{carrier}-{len(binds.sending) + 1}", window or owner.config.window)
+        binds.sending.append(bind)
+        binds._by_slot[len(binds.sending)] = [bind]
         owner.on_bound(bind)
         return bind
 

@@ -14,7 +14,7 @@ from todoke.codecs import inbound
 from todoke.engine import config
 from todoke.engine.carrier_rules import build_carrier_rules
 from todoke.engine.config import ConfigError
-from todoke.engine.dispatch.carrier import session_config
+from todoke.engine.dispatch.binds import session_config
 
 CARRIER = '[[carrier]]\nname = "docomo"\nhosts = ["127.0.0.1:2775"]\nsystem_id = "todoke"\n'
 

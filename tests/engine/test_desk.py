@@ -238,12 +238,12 @@ def test_a_window_holds_at_once_and_over_a_restart() -> None:
         await house.accept(*"abcdefgh")
         assert len(bind.waiting) == 3
         await house.reopen()
-        assert [bind.window for bind in house.carrier().binds] == [3]
+        assert [bind.window for bind in house.carrier().binds.sending] == [3]
         status = (await house.node.status())["carriers"][0]
         assert (status["window"], status["window_allowed"], status["changed_by"]) == (100, 3, BY)
         house.bind(window=3)
         await do(house, "window")
-        assert [bind.window for bind in house.carrier().binds] == [100]
+        assert [bind.window for bind in house.carrier().binds.sending] == [100]
 
     run(story)
 

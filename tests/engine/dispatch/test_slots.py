@@ -214,7 +214,7 @@ def test_a_process_cut_off_for_longer_than_its_lease_closes_its_binds(alone: boo
         first.store.unplugged = False  # type: ignore[attr-defined]
         if alone:
             await first.later(5)
-            assert first.carrier().binds == [before]
+            assert first.carrier().binds.sending == [before]
             return
         assert held(second) == [1]
         await second.drain()
@@ -339,11 +339,11 @@ def test_a_slot_lost_while_another_is_being_given_up_is_given_up_too() -> None:
             facts = drop_all()
             given_up.append(len(facts))
             if len(given_up) == 1:
-                carrier._fenced()
+                carrier.tenure.fenced()
             return facts
 
         carrier.recorder.drop_all = told_again
-        carrier._fenced()
+        carrier.tenure.fenced()
         await first.later(LEASE_S)
         assert len(given_up) == 2
         await first.accept("after")
