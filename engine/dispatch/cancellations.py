@@ -22,24 +22,21 @@ class Cancellations:
         self._claims = claims
         self._bell = bell
         self._counts = counts
-        self._asked: list[tuple[Run, int, Done]] = []
+        self.asked: list[tuple[Run, int, Done]] = []
+        """Those that the next turn looks at."""
 
     def cancel(self, run: Run, index: int, done: Done) -> None:
         """Let this message not be sent; `done` is called when that is written down, or is not to be."""
-        self._asked.append((run, index, done))
+        self.asked.append((run, index, done))
         self._bell.ring()
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self._asked)
 
     def take(self, work: Turn) -> list[tuple[Done, bool]]:
         """Cancel what no bind has been given. Returns what to answer after the journal says so."""
-        asked, self._asked = self._asked, []
+        asked, self.asked = self.asked, []
         results: list[tuple[Done, bool]] = []
         for run, index, done in asked:
             if run.open > 0 and not self._claims.is_ours(run):
-                self._asked.append((run, index, done))
+                self.asked.append((run, index, done))
                 continue
             entry = run.entries[index]
             possible = index >= run.next and entry is not None and index not in run.skip
@@ -58,5 +55,5 @@ class Cancellations:
 
     def drop_all(self) -> list[Done]:
         """Nothing is in hand any more. Returns whom to answer that nothing is cancelled."""
-        asked, self._asked = self._asked, []
+        asked, self.asked = self.asked, []
         return [done for _, _, done in asked]

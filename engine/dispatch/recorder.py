@@ -176,7 +176,7 @@ class Recorder:
         for run in claims:
             # Late answers are written to the journal until it grants: it is read again then.
             run.claimed = run.fresh = True
-        if claims or self.cancellations.waiting:
+        if claims or self.cancellations.asked:
             inbox.bell.ring()
         for run in raised:
             run.usable = run.grant
