@@ -39,6 +39,10 @@ find no message from then on."""
 Commands = list[tuple[Any, ...]]
 
 
+_Entries = dict[str, tuple[blocks.Entry, int]]
+"""Messages, and when each was accepted (0: not known), by the place it was sent from."""
+
+
 class Withdrawn(NamedTuple):
     """A part of a held block that is not sent again."""
 
@@ -88,9 +92,8 @@ class Settling:
         withdrawn: list[Withdrawn] = []
         rx: dict[bytes, bytes] = {}
         gone: list[bytes] = []
-        async for settled in self._settled(
-            tails, {place: entry for place, (_, entry) in held.items()}, now_s
-        ):
+        entries = {place: (entry, _accepted_ms(entry, block)) for place, (_, entry) in held.items()}
+        async for settled in self._settled(tails, entries, now_s):
             if settled.place not in held:
                 continue  # held elsewhere, or sent again: its own time comes
             index, entry = held[settled.place]
@@ -155,11 +158,11 @@ class Settling:
             await self._stage.commit([("HDEL", keys.doubts, *old[start : start + SCAN_COUNT])])
 
     async def _settled(
-        self, tails: set[str] | None, entries: dict[str, blocks.Entry], came_until_s: int
+        self, tails: set[str] | None, entries: _Entries, came_until_s: int
     ) -> AsyncGenerator[Settled]:
         """What the orphans that came until then say of what is in doubt to these numbers (None: to any).
 
-        `entries`: messages that are at hand, by the place they were sent from.
+        `entries`: messages that are at hand.
         """
         keys = self._keys
         orphans = by_number(
@@ -188,7 +191,7 @@ class Settling:
             }
             told = settle(
                 [
-                    Doubt(place, parts, since_ms, entries.get(place))
+                    Doubt(place, parts, since_ms, *entries.get(place, (None, 0)))
                     for place, (parts, since_ms) in places.items()
                 ],
                 waiting,
@@ -199,23 +202,28 @@ class Settling:
             for each in told:
                 yield each
 
-    async def _entries(self, places: set[str]) -> dict[str, blocks.Entry]:
+    async def _entries(self, places: set[str]) -> _Entries:
         names = sorted({place.rpartition(".")[0] for place in places})
         if not names:
             return {}
         bodies = await self._stage.read([("GET", self._keys.block(name)) for name in names])
         held = {
-            name: blocks.decode_block(body).entries
+            name: blocks.decode_block(body)
             for name, body in zip(names, bodies, strict=True)
             if body is not None
         }
-        found: dict[str, blocks.Entry] = {}
+        found: _Entries = {}
         for place in places:
             name, _, index = place.rpartition(".")
-            entry = held[name][int(index)] if name in held else None
-            if entry is not None:
-                found[place] = entry
+            block = held.get(name)
+            entry = None if block is None else block.entries[int(index)]
+            if block is not None and entry is not None:
+                found[place] = (entry, _accepted_ms(entry, block))
         return found
+
+
+def _accepted_ms(entry: blocks.Entry, block: blocks.Block) -> int:
+    return (entry.extra.accepted_ms if entry.extra is not None else 0) or block.accepted_ms
 
 
 def _is_to(value: bytes | None, tail: str) -> bool:
