@@ -61,6 +61,8 @@ def test_what_saturated(busy: tuple[float, float], of_window: float | None, rate
 def test_wrong_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch.main(["--messages", "many"]) == 2
     assert capsys.readouterr().err.startswith("bench dispatch: ")
+    assert dispatch.main(["--states", '{"nonsense": 0.5}']) == 2
+    assert capsys.readouterr().err.strip().startswith("bench dispatch: state 'nonsense'")
 
 
 def test_an_engine_that_cannot_start_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:
