@@ -67,8 +67,10 @@ class Run:
         for name, pid in pids.items():
             self._meter.watch(name, pid)
         self._fsync.start()
-        load = self._load()
-        fsync_beside = self._fsync.stop()
+        try:
+            load = self._load()
+        finally:  # its thread would keep this process
+            fsync_beside = self._fsync.stop()
         self._meter.close()
         end = self._used_memory()
         settled, keys_left = self._settle()
