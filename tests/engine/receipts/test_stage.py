@@ -324,7 +324,7 @@ def test_a_message_from_a_handset_is_told_and_answered() -> None:
                 1,
             )
         )  # fmt: skip
-        (event,) = await house.told()
+        (event,) = await house.heard()
         assert isinstance(event, Received)
         assert (event.from_, event.to, event.text) == ("+819012345678", "0032069000", "はい")
         assert bind.delivers == [(1, OK)]
@@ -348,7 +348,7 @@ def test_data_coding_0_of_handsets_is_what_the_carrier_says(
         bind = house.bind()
         bind.deliver(pdu.encode(pdu.DeliverSm(source_addr=b"1", short_message=octets), 1))
         await house.settle()
-        (event,) = await house.told()
+        (event,) = await house.heard()
         assert isinstance(event, Received)
         assert event.text == text
 
