@@ -21,6 +21,7 @@ from anyio.abc import ByteStream
 from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.engine.app import DrainResult, Engine
+from todoke.engine.clock import Clock
 from todoke.engine.config import CarrierConfig, Config, IntakeConfig, parse
 from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger.keys import AppKeys, CarrierKeys
@@ -306,7 +307,7 @@ class House:
     ) -> None:
         self.config = config
         self.store = store
-        self.clock = VirtualClock()
+        self.clock: Clock = VirtualClock()
         self.machine = machine or Machine()
         self.peers: Life | None = None
         # `open` sets them.
