@@ -158,7 +158,7 @@ class Carrier:
             mint=mint,
             elsewhere=elsewhere,
             other_keys=other_keys,
-            holds=lambda: self.slots.holds,
+            holds=lambda: self.slots.fence,
             is_sole=lambda: len(self.slots.held) == config.binds,
             health=self.health,
             portability=portability,
@@ -392,6 +392,7 @@ class Carrier:
         self.slots.bell.ring()
         facts = self.recorder.drop_all()
         self.taker.drop_all()
+        self.slots.forget_lost()
         held = self.slots.held
         for number in sorted(self._running):
             if number not in held:

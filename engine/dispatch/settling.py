@@ -6,9 +6,10 @@ that a receipt that comes later still finds its message, whatever was told of it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..config import CarrierConfig
 from ..ledger import blocks
@@ -28,6 +29,12 @@ from ..receipts.fields import (
     origin_of,
 )
 from .holds import Doubt, Settled, by_number, doubt_field, read_doubts, settle
+
+log = logging.getLogger("todoke.due")
+
+DOUBTS_MAX: Final = 100_000
+"""Parts in doubt of which an account keeps note; now and then the oldest beyond are forgotten. Their receipts
+find no message from then on."""
 
 Commands = list[tuple[Any, ...]]
 
@@ -133,11 +140,17 @@ class Settling:
 
     async def forget(self, before_ms: int) -> None:
         """Doubts noted before that are noted no more: by then their receipts, if they came, are gone as well.
-        Until then they count, whatever has become of their messages: a receipt may be theirs. Raises
-        StoreError.
+        Until then they count, whatever has become of their messages: a receipt may be theirs. Nor are the
+        oldest of too many. Raises StoreError.
         """
         keys = self._keys
-        old = [field async for field, value in self._stage.scan(keys.doubts) if int(value) < before_ms]
+        noted = sorted([(int(since), field) async for field, since in self._stage.scan(keys.doubts)])
+        excess = max(0, len(noted) - DOUBTS_MAX)
+        if excess:
+            log.warning("%s: the oldest %d parts in doubt are given up", keys.name, excess)
+        old = [
+            field for position, (since, field) in enumerate(noted) if position < excess or since < before_ms
+        ]
         for start in range(0, len(old), SCAN_COUNT):
             await self._stage.commit([("HDEL", keys.doubts, *old[start : start + SCAN_COUNT])])
 
