@@ -14,54 +14,41 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 import redis
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from ..codecs import framing
 from ..codecs.pdu import BindTransceiver, SubmitSm, encode
-from . import flags
-from .audit import Audit, Auditor
-from .audit_files import read_told
+from .audit import Audit
 from .dispatch_figures import DispatchConfig, DispatchFigures, Memory, ProcessFigures, saturated, table
 from .load import LoadConfig, LoadResult
-from .processes import START_S, FsyncProbe, Meter, ProcessFailed, Spawned, ask, percentiles
+from .processes import START_S, FsyncProbe, Meter, percentiles
+from .road import PASSWORD, SYSTEM_ID, Road, carrier_table, command, open_road, route_table
 from .smsc_config import SmscConfig
 from .smsc_log import AcceptedPart, LogRecord, read_log
 
-SYSTEM_ID: Final = "todoke"
 PROBE_ID: Final = "probe"
 """The account that measures the round trip; the audit does not look at it."""
-PASSWORD: Final = "secret"
 PROBES: Final = 20
-BOUND_POLL_S: Final = 0.005
 MB: Final = 1e6
 
 
 class Run:
-    """One run in `directory`, from starting everything to the figures."""
+    """One run on `road`, from starting everything to the figures."""
 
-    def __init__(self, config: DispatchConfig, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, config: DispatchConfig, road: Road) -> None:
         self.config = config
-        self.directory = directory
-        self._stack = stack
-        (directory / "run").mkdir(mode=0o750)
-        self._socket = directory / "run" / "todoke.sock"
-        self._fsync = FsyncProbe(directory)
+        self._road = road
+        self._fsync = FsyncProbe(road.directory)
         self._meter = Meter()
         self._redis: Any = None
         self._server_pid = 0
@@ -69,25 +56,27 @@ class Run:
         self._restart_s: float | None = None
         self._rewrote = False
 
-    def __call__(self, progress: Progress) -> DispatchFigures:
+    def __call__(self) -> DispatchFigures:
         config = self.config
         fsync_before = self._fsync.now()
         self._start_smsc()
         round_trip = self._round_trip()
         ready_s = self._starts()
         start = self._used_memory()
-        pids = {"engine": self._engine.pid, "redis": self._server_pid, "smsc": self._smsc.pid}
+        pids = {"engine": self._road.engine.pid, "redis": self._server_pid, "smsc": self._smsc.pid}
         for name, pid in pids.items():
             self._meter.watch(name, pid)
         self._fsync.start()
-        load = self._load(progress)
-        fsync_beside = self._fsync.stop()
+        try:
+            load = self._load()
+        finally:  # its thread would keep this process
+            fsync_beside = self._fsync.stop()
         self._meter.close()
         end = self._used_memory()
         settled, keys_left = self._settle()
         rewrites = int(self._info().get("aof_rewrites", 0))
-        engine_exit, _ = self._engine.stop()
-        _, words = self._smsc.stop()
+        engine_exit, _ = self._road.engine.stop()
+        smsc = self._road.end_smsc(self._smsc)
         wall_s = load.reported_at - load.started
         self._meter.cpu_s["client"], self._meter.rss_mb["client"] = load.cpu_s, load.rss_mb
         processes = {
@@ -129,7 +118,7 @@ class Run:
                 keys_left,
             ),
             engine_exit=engine_exit,
-            smsc=msgspec.json.decode(words.strip().splitlines()[-1], type=dict[str, Any]),
+            smsc=smsc,
             audit=self._audit(),
         )
 
@@ -144,14 +133,9 @@ class Run:
             hold_receipts=config.messages if config.in_flight else 0,
             messages_max=max(4_000_000, config.messages * 2),
             states=config.states,
-            log=str(self.directory / "smsc.log"),
-            json=True,
         )
-        self._smsc = self._spawn("smsc", "todoke.bench.smsc", ["--config-json", _json(smsc)])
-        self._port = int(self._smsc.line().rpartition(":")[2])
-
-    def _spawn(self, name: str, module: str, arguments: list[str]) -> Spawned:
-        return self._stack.enter_context(Spawned(name, module, arguments, self.directory))
+        self._smsc = self._road.start_smsc("smsc", smsc)
+        self._port = self._smsc.listening_port()
 
     def _round_trip(self) -> dict[str, float]:
         """submit_sm to submit_sm_resp, one at a time, from here."""
@@ -170,67 +154,33 @@ class Run:
         """The median of `starts` starts on an empty ledger; the last one stays."""
         taken = [self._start_engine()]
         for _ in range(1, self.config.starts):
-            self._engine.stop()
+            self._road.engine.stop()
             taken.append(self._start_engine())
         return statistics.median(taken)
 
     def _start_engine(self) -> float:
         """Start it; seconds until every bind is bound."""
-        path = self.directory / "todoke.toml"
-        path.write_text(self._toml())
-        started = time.monotonic()
-        self._engine = self._spawn("engine", "todoke.engine.cli", ["serve", str(path)])
-        while True:
-            self._engine.check()
-            if time.monotonic() > started + START_S:
-                raise ProcessFailed(
-                    f"the engine was not bound within {START_S:g} s: {self._engine.last_words()}"
-                )
-            try:
-                status = ask(self._socket, "status")
-            except (OSError, ProcessFailed):
-                status = {}
-            carriers: list[dict[str, Any]] = status.get("carriers", [])
-            if carriers and all(carrier.get("bound") == self.config.binds for carrier in carriers):
-                break
-            time.sleep(BOUND_POLL_S)
-        ready_s = time.monotonic() - started
-        self._redis = redis.Redis(unix_socket_path=str(self.directory / "run" / "server.sock"))
+        ready_s = self._road.start_engine(self._toml(), self.config.binds)
+        self._redis = redis.Redis(unix_socket_path=str(self._road.data / "server.sock"))
         self._server_pid = int(self._info()["process_id"])
         return ready_s
 
     def _toml(self) -> str:
         config = self.config
-        binary = f"server_binary = {_json(config.server_binary)}\n" if config.server_binary else ""
-        return f"""\
-[node]
-data = {_json(str(self.directory / "run"))}
-[redis]
-{binary}
-[intake]
-socket = {_json(str(self._socket))}
-events_max = {max(1_000_000, config.messages)}
-[[carrier]]
-name = "carrier"
-hosts = ["127.0.0.1:{self._port}"]
-system_id = "{SYSTEM_ID}"
-password = "{PASSWORD}"
-binds = {config.binds}
-rate = {config.carrier_rate}
-window = {config.window}
-history_s = {config.history_s}
-{config.engine_toml}
-[[route]]
-prefix = []
-carriers = ["carrier"]
-"""
+        more = f"history_s = {config.history_s}\n{config.engine_toml}"
+        return self._road.toml(
+            carrier_table("carrier", self._port, config.binds, config.carrier_rate, config.window, more),
+            route_table([], ["carrier"]),
+            server_binary=config.server_binary,
+            events_max=max(1_000_000, config.messages),
+        )
 
     # The run
 
-    def _load(self, progress: Progress) -> LoadResult:
+    def _load(self) -> LoadResult:
         config = self.config
         load = LoadConfig(
-            socket=str(self._socket),
+            socket=str(self._road.socket),
             messages=config.messages,
             batch=config.batch,
             in_flight=config.unanswered,
@@ -239,25 +189,13 @@ carriers = ["carrier"]
             one_at_a_time=config.idle,
             text=config.text,
             quiet_s=config.quiet_s,
-            told=str(self.directory / "told.jsonl"),
+            told=str(self._road.told),
         )
-        accepted = progress.add_task("accepted", total=config.messages)
-        reported = progress.add_task("reported", total=config.messages)
-        client = self._spawn("client", "todoke.bench.load", ["--config-json", _json(load)])
-        while True:
-            line = msgspec.json.decode(client.line(), type=dict[str, Any])
-            if "result" in line:
-                result = msgspec.convert(line["result"], LoadResult)
-                progress.update(accepted, completed=result.accepted)
-                progress.update(reported, completed=result.reported)
-                return result
-            self._step(line["progress"], progress, (accepted, reported))
+        return self._road.load(load, self._look)
 
-    def _step(self, counts: dict[str, int], progress: Progress, tasks: tuple[TaskID, TaskID]) -> None:
-        """Now and then during the run: faults, memory, the progress bars."""
+    def _look(self, counts: dict[str, int]) -> None:
+        """Now and then during the run: faults, memory."""
         config = self.config
-        for task, name in zip(tasks, ("accepted", "reported"), strict=True):
-            progress.update(task, completed=counts[name])
         part = counts["accepted"] / config.messages
         if config.aof_rewrite and not self._rewrote and part >= 0.4 and not config.idle:
             self._rewrote = True
@@ -265,7 +203,7 @@ carriers = ["carrier"]
         if config.kill_engine_at and self._restart_s is None and part >= config.kill_engine_at:
             self._kill()
         self._smsc.check()
-        self._engine.check()
+        self._road.engine.check()
         self._used_memory()
 
     def _kill(self) -> None:
@@ -274,9 +212,9 @@ carriers = ["carrier"]
         self._meter.close(*names)
         if self.config.kill_server_too:
             os.kill(self._server_pid, signal.SIGKILL)
-        self._engine.kill()
+        self._road.engine.kill()
         self._restart_s = round(self._start_engine(), 3)
-        pids = {"engine": self._engine.pid, "redis": self._server_pid}
+        pids = {"engine": self._road.engine.pid, "redis": self._server_pid}
         for name in names:
             self._meter.watch(name, pids[name], from_its_start=True)
 
@@ -307,16 +245,15 @@ carriers = ["carrier"]
 
     def _audit(self) -> Audit:
         config = self.config
-        auditor = Auditor()
-        auditor.told(read_told(self.directory / "told.jsonl"))
-        auditor.seen(self._seen())
         faults = 1 if self._restart_s is not None else 0
-        return auditor.verdict(
-            faults * 2 * config.window * config.binds, rate_allowed=int(config.carrier_rate)
+        return self._road.audit(
+            self._seen(),
+            doubt_allowed=faults * 2 * config.window * config.binds,
+            rate_allowed=int(config.carrier_rate),
         )
 
     def _seen(self) -> Iterator[LogRecord]:
-        for record in read_log(self.directory / "smsc.log"):
+        for record in read_log(self._road.log("smsc")):
             if not (isinstance(record, AcceptedPart) and record.system_id == PROBE_ID):
                 yield record
 
@@ -329,7 +266,9 @@ carriers = ["carrier"]
 
     def _hands(self) -> dict[str, float]:
         """From the client's submit to the SMSC's log; both read this machine's monotonic clock."""
-        at = msgspec.json.decode((self.directory / "told.jsonl.at").read_bytes(), type=dict[str, float])
+        at = msgspec.json.decode(
+            self._road.told.with_name("told.jsonl.at").read_bytes(), type=dict[str, float]
+        )
         return percentiles(
             [
                 (record.time - at[record.destination]) * 1e3
@@ -345,35 +284,15 @@ def _one_pdu(connection: socket.socket) -> None:
         buffer += connection.recv(4_096)
 
 
-def _json(value: object) -> str:
-    """JSON, whose strings are also TOML's."""
-    return msgspec.json.encode(value).decode()
-
-
 def run_dispatch(config: DispatchConfig) -> DispatchFigures:
     """One run. Raises `ProcessFailed` when a process does not start or ends by itself, OSError."""
-    console = Console(stderr=True)
-    directory = Path(config.directory or tempfile.mkdtemp(prefix="todoke-bench-")).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as stack, Progress(console=console, transient=True) as progress:
-            return Run(config, directory, stack)(progress)
-    finally:
-        if not config.directory:
-            shutil.rmtree(directory, ignore_errors=True)
+    with open_road(config.directory) as road:
+        return Run(config, road)()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line words in, exit code out: 0 when every promise was kept."""
-    try:
-        words = sys.argv[1:] if arguments is None else arguments
-        config = flags.settings(DispatchConfig, words, "todoke bench dispatch --", __doc__ or "")
-        figures = run_dispatch(config)
-    except (msgspec.ValidationError, msgspec.DecodeError, ProcessFailed, OSError) as error:
-        print(f"bench dispatch: {error}", file=sys.stderr)
-        return 2
-    print(_json(figures) if config.json else table(figures))
-    return 0 if figures.audit.ok else 1
+    return command("dispatch", arguments, __doc__ or "", DispatchConfig, run_dispatch, table)
 
 
 if __name__ == "__main__":

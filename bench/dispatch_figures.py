@@ -109,6 +109,11 @@ class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
     smsc: dict[str, Any]
     audit: Audit
 
+    @property
+    def ok(self) -> bool:
+        """Every promise was kept."""
+        return self.audit.ok
+
 
 def saturated(processes: dict[str, ProcessFigures], cores: int, of_window: float | None, rate: float) -> str:
     """In words, what kept the run from being faster."""

@@ -53,6 +53,10 @@ class Spawned:
             raise ProcessFailed(f"{self.name} ended with {self._process.wait()}: {self.last_words()}")
         return line
 
+    def listening_port(self) -> int:
+        """The port in its next line, `listening on HOST:PORT`. Raises `ProcessFailed` when it has ended."""
+        return int(self.line().rpartition(":")[2])
+
     def last_words(self) -> str:
         """The end of its standard error."""
         return " | ".join(self.errors.read_text(errors="replace").strip().splitlines()[-5:])

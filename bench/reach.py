@@ -13,84 +13,57 @@ the client was told (`reach_network`, `audit`). Exit 1 when a promise was broken
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-from rich.console import Console
-from rich.progress import Progress
-
-from . import flags
-from .audit import Audit, Auditor
-from .audit_files import Accepted, Reported, read_told
+from .audit_files import Accepted, read_told
 from .load import LoadConfig, LoadResult
 from .load_wire import destination, is_long
 from .population import Population
-from .processes import START_S, ProcessFailed, Spawned, ask
+from .processes import Spawned, ask
 from .reach_figures import (
     CARRIERS,
     Deliverable,
     Doubt,
     ReachConfig,
-    ReachConfigError,
     ReachFigures,
     requirements,
     table,
 )
 from .reach_network import CarrierSeen, Ceiling, Plan, copies, first_seen, unforeseen
-from .smsc_config import ScenarioError, SmscConfig
+from .road import PASSWORD, SYSTEM_ID, Road, carrier_table, command, open_road, route_table
+from .smsc_config import SmscConfig
 from .smsc_log import read_log
 
-SYSTEM_ID: Final = "todoke"
-PASSWORD: Final = "secret"
-BOUND_POLL_S: Final = 0.02
 PREFIXES: Final = (range(5), range(5, 10))
 """The digit after 8190 that tells which carrier a number's route names first."""
-EXIT_INTERRUPTED: Final = 130
 
 
 class Run:
-    """One run in `directory`, from starting everything to the figures."""
+    """One run on `road`, from starting everything to the figures."""
 
-    def __init__(self, config: ReachConfig, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, config: ReachConfig, road: Road) -> None:
         self.config = config
-        self.directory = directory
-        self._stack = stack
-        (directory / "run").mkdir(mode=0o750)
-        self._socket = directory / "run" / "todoke.sock"
+        self._road = road
         self._population = Population(config.seed, config.gone, config.away, config.away_s)
 
-    def __call__(self, progress: Progress) -> ReachFigures:
-        smscs = {name: self._smsc(name, index) for index, name in enumerate(CARRIERS)}
-        ports = [int(smsc.line().rpartition(":")[2]) for smsc in smscs.values()]
-        engine = self._stack.enter_context(self._engine(ports))
-        load = self._load(progress, [engine, *smscs.values()])
-        status = ask(self._socket, "status")["carriers"]
-        engine_exit, _ = engine.stop()
-        words = {name: smsc.stop()[1] for name, smsc in smscs.items()}
-        counts = {
-            name: msgspec.json.decode(text.strip().splitlines()[-1], type=dict[str, Any])
-            for name, text in words.items()
-        }
+    def __call__(self) -> ReachFigures:
+        road = self._road
+        smscs = {name: road.start_smsc(name, self._smsc(name, index)) for index, name in enumerate(CARRIERS)}
+        ports = [smsc.listening_port() for smsc in smscs.values()]
+        road.start_engine(self._toml(ports), self.config.binds)
+        load = self._load([road.engine, *smscs.values()])
+        status = ask(road.socket, "status")["carriers"]
+        engine_exit, _ = road.engine.stop()
+        counts = {name: road.end_smsc(smsc) for name, smsc in smscs.items()}
         return self._judge(load, status, engine_exit, counts)
 
     # The processes
 
-    def _spawn(self, name: str, module: str, arguments: list[str]) -> Spawned:
-        return self._stack.enter_context(Spawned(name, module, arguments, self.directory))
-
-    def _smsc(self, name: str, index: int) -> Spawned:
+    def _smsc(self, name: str, index: int) -> SmscConfig:
         config = self.config
-        smsc = SmscConfig(
+        return SmscConfig(
             accounts={SYSTEM_ID: PASSWORD},
             smsc_id=name,
             seed=config.seed * len(CARRIERS) + index,
@@ -112,97 +85,42 @@ class Run:
             away_s=config.away_s,
             spells=config.spells[index],
             cut_every_s=config.cut_every_s,
-            log=str(self._log(name)),
-            json=True,
         )
-        return self._spawn(name, "todoke.bench.smsc", ["--config-json", _json(smsc)])
-
-    def _log(self, name: str) -> Path:
-        return self.directory / f"{name}.log"
-
-    @contextmanager
-    def _engine(self, ports: list[int]) -> Generator[Spawned]:
-        """The engine, all its binds up. Ended with its embedded server, which would survive it."""
-        path = self.directory / "todoke.toml"
-        path.write_text(self._toml(ports))
-        server = self.directory / "run" / "server.pid"
-        with Spawned("engine", "todoke.engine.cli", ["serve", str(path)], self.directory) as engine:
-            try:
-                self._wait_until_bound(engine)
-                yield engine
-            finally:
-                with suppress(ProcessFailed):
-                    engine.stop()
-                if server.exists():
-                    with suppress(ProcessLookupError, ValueError):
-                        os.kill(int(server.read_text()), signal.SIGTERM)
-
-    def _wait_until_bound(self, engine: Spawned) -> None:
-        until = time.monotonic() + START_S
-        while True:
-            engine.check()
-            with suppress(OSError, ProcessFailed):
-                carriers: list[dict[str, Any]] = ask(self._socket, "status").get("carriers", [])
-                if carriers and all(carrier.get("bound") == self.config.binds for carrier in carriers):
-                    return
-            if time.monotonic() > until:
-                raise ProcessFailed(f"the engine was not bound within {START_S:g} s: {engine.last_words()}")
-            time.sleep(BOUND_POLL_S)
 
     def _toml(self, ports: list[int]) -> str:
         config = self.config
-        binary = f"server_binary = {_json(config.server_binary)}\n" if config.server_binary else ""
-        text = f"""\
-[node]
-data = {_json(str(self.directory / "run"))}
-[redis]
-{binary}
-[intake]
-socket = {_json(str(self._socket))}
-events_max = {max(1_000_000, config.messages * 2)}
-"""
-        for name, port in zip(CARRIERS, ports, strict=True):
-            text += f"""\
-[[carrier]]
-name = "{name}"
-hosts = ["127.0.0.1:{port}"]
-system_id = "{SYSTEM_ID}"
-password = "{PASSWORD}"
-binds = {config.binds}
-rate = {config.rate}
-window = {config.window}
+        more = f"""\
 response_timeout_s = {config.response_timeout_s}
 in_doubt = "hold"
 hold_s = {config.hold_s}
-{config.engine_toml}
-"""
+{config.engine_toml}"""
+        tables = [
+            carrier_table(name, port, config.binds, config.rate, config.window, more)
+            for name, port in zip(CARRIERS, ports, strict=True)
+        ]
         for digits, carriers in zip(PREFIXES, (CARRIERS, CARRIERS[::-1]), strict=True):
-            prefixes = [f"8190{digit}" for digit in digits]
-            text += f"[[route]]\nprefix = {_json(prefixes)}\ncarriers = {_json(carriers)}\n"
-        return text
+            tables.append(route_table([f"8190{digit}" for digit in digits], carriers))
+        return self._road.toml(
+            *tables, server_binary=config.server_binary, events_max=max(1_000_000, config.messages * 2)
+        )
 
-    def _load(self, progress: Progress, watched: list[Spawned]) -> LoadResult:
+    def _load(self, watched: list[Spawned]) -> LoadResult:
         config = self.config
         load = LoadConfig(
-            socket=str(self._socket),
+            socket=str(self._road.socket),
             messages=config.messages,
             long=config.long,
             rate=config.offered,
             validity_s=config.validity_s,
             quiet_s=config.quiet_s,
-            told=str(self.directory / "told.jsonl"),
+            told=str(self._road.told),
         )
-        bars = {name: progress.add_task(name, total=config.messages) for name in ("accepted", "reported")}
-        client = self._spawn("client", "todoke.bench.load", ["--config-json", _json(load)])
-        while True:
-            line = msgspec.json.decode(client.line(), type=dict[str, Any])
-            counts = line.get("result") or line["progress"]
-            for name, bar in bars.items():
-                progress.update(bar, completed=counts[name])
-            if "result" in line:
-                return msgspec.convert(line["result"], LoadResult)
+
+        def look(_: dict[str, int]) -> None:
             for process in watched:
                 process.check()
+
+        return self._road.load(load, look)
 
     # The verdict
 
@@ -216,7 +134,7 @@ hold_s = {config.hold_s}
         config, population = self.config, self._population
         # First what could be done, without a look at what the engine did.
         deliverable, ceiling = self._ceiling()
-        seen = {name: CarrierSeen(read_log(self._log(name))) for name in CARRIERS}
+        seen = {name: CarrierSeen(read_log(self._road.log(name))) for name in CARRIERS}
         surprises = unforeseen(seen.values(), population)
         waited = first_seen(seen.values(), len(CARRIERS), preferred)
         rates = {
@@ -233,7 +151,8 @@ hold_s = {config.hold_s}
             settled=sum(each["settled"] for each in counts),
             copies=sent_twice,
         )
-        audit = self._audit(doubt.in_doubt)
+        logs = [read_log(self._road.log(name)) for name in CARRIERS]
+        audit = self._road.audit(*logs, doubt_allowed=doubt.in_doubt)
         reached = Deliverable(
             messages=config.messages,
             deliverable=ceiling.deliverable,
@@ -279,14 +198,11 @@ hold_s = {config.hold_s}
                 deliverable.add(to)
         return deliverable, ceiling
 
-    def _told(self) -> Iterator[Accepted | Reported]:
-        return read_told(self.directory / "told.jsonl")
-
     def _delivered(self, deliverable: set[str]) -> tuple[int, dict[str, int]]:
         """(how many of the deliverable were reported delivered, last states of the others)."""
         to: dict[str, str] = {}
         states: dict[str, str] = {}
-        for record in self._told():
+        for record in read_told(self._road.told):
             if isinstance(record, Accepted):
                 to[record.message_id] = record.to.removeprefix("+")
             else:
@@ -294,57 +210,21 @@ hold_s = {config.hold_s}
         missed = Counter(states.get(each, "none") for each in deliverable)
         return missed.pop("delivered", 0), dict(missed.most_common())
 
-    def _audit(self, doubt_allowed: int) -> Audit:
-        auditor = Auditor()
-        auditor.told(self._told())
-        for name in CARRIERS:
-            auditor.seen(read_log(self._log(name)))
-        return auditor.verdict(doubt_allowed)
-
 
 def preferred(to: str) -> int:
     """Which carrier (an index into CARRIERS) the route of this number (digits) names first."""
     return next(index for index, digits in enumerate(PREFIXES) if int(to[4]) in digits)
 
 
-def _json(value: object) -> str:
-    """JSON, whose strings and lists are also TOML's."""
-    return msgspec.json.encode(value).decode()
-
-
 def run_reach(config: ReachConfig) -> ReachFigures:
     """One run. Raises `ProcessFailed` when a process does not start or ends by itself, OSError."""
-    console = Console(stderr=True)
-    directory = Path(config.directory or tempfile.mkdtemp(prefix="todoke-reach-")).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as stack, Progress(console=console, transient=True) as progress:
-            return Run(config, directory, stack)(progress)
-    finally:
-        if not config.directory:
-            shutil.rmtree(directory, ignore_errors=True)
+    with open_road(config.directory) as road:
+        return Run(config, road)()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line words in, exit code out: 0 when every promise was kept."""
-    try:
-        words = sys.argv[1:] if arguments is None else arguments
-        config = flags.settings(ReachConfig, words, "todoke bench reach --", __doc__ or "")
-        figures = run_reach(config)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except (
-        msgspec.ValidationError,
-        msgspec.DecodeError,
-        ReachConfigError,
-        ScenarioError,
-        ProcessFailed,
-        OSError,
-    ) as error:
-        print(f"bench reach: {error}", file=sys.stderr)
-        return 2
-    print(_json(figures) if config.json else table(figures))
-    return 0 if figures.ok else 1
+    return command("reach", arguments, __doc__ or "", ReachConfig, run_reach, table)
 
 
 if __name__ == "__main__":

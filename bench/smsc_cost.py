@@ -57,7 +57,7 @@ def run_cost(config: CostConfig) -> Cost:
         smsc = SmscConfig(accounts={"cost": "cost"}, log=str(directory / "log"), json=True)
         words = ["--config-json", msgspec.json.encode(smsc).decode()]
         with Spawned("smsc", "todoke.bench.smsc", words, directory) as process:
-            port = int(process.line().rpartition(":")[2])
+            port = process.listening_port()
             with socket.create_connection(("127.0.0.1", port), timeout=START_S) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.sendall(encode(BindTransceiver(system_id=b"cost", password=b"cost"), 1))

@@ -40,7 +40,7 @@ def read_submits(frames: list[Frame]) -> tuple[list[Part], list[tuple[int, int]]
         if usual is not None:
             end = usual.end()
             if frame[end - 1] == len(frame) - end:
-                append((sequence_number, frame[end:], usual.groups()))  # type: ignore[arg-type]
+                append((sequence_number, frame[end:], usual.groups()))  # type: ignore[arg-type]  # as many as Fields has
                 continue
         try:
             append(read_submit(frame))

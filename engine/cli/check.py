@@ -151,6 +151,12 @@ def _carrier_warnings(carrier: CarrierConfig) -> list[str]:
         found.append(
             "in_doubt = 'never': a lost response can lose the message, which is then reported unknown"
         )
+    needed_s = carrier.response_timeout_s + carrier.hold_s
+    if carrier.in_doubt in ("hold", "query") and carrier.orphan_ttl_s < needed_s:
+        found.append(
+            f"orphan_ttl_s = {carrier.orphan_ttl_s:g}: the receipt of a part in doubt is thrown away before "
+            f"response_timeout_s + hold_s ({needed_s:g} s) are over and a copy is sent"
+        )
     return found
 
 

@@ -124,7 +124,7 @@ class Carrier:
             mint=mint,
             elsewhere=elsewhere,
             other_keys=other_keys,
-            holds=lambda: self.slots.holds,
+            holds=lambda: self.slots.fence,
             is_sole=lambda: len(self.slots.held) == config.binds,
             health=self.health,
             portability=portability,

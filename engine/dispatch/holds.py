@@ -29,6 +29,8 @@ class Doubt(NamedTuple):
     """When their doubt was recorded."""
     entry: Entry | None
     """The message; None when it is forgotten, and only its number is known."""
+    accepted_ms: int = 0
+    """When it was accepted, if that is known."""
 
 
 class Settled(NamedTuple):
@@ -76,8 +78,8 @@ def settle(
 ) -> list[Settled]:
     """Which of the parts in doubt to one number these orphans speak of: an orphan speaks of one part.
 
-    `doubted_after_s`: a doubt is recorded so long after its part was written at most. `one_receipt`: this
-    carrier tells of a whole message at once.
+    `doubted_after_s`: as long as all goes on, a doubt is recorded so long after its part was written at most.
+    `one_receipt`: this carrier tells of a whole message at once.
     """
     # By name what came in the same second: whoever else asks reads them in another order.
     waiting = sorted(orphans, key=lambda key: (orphans[key].came_s, key))
@@ -108,7 +110,11 @@ def _needed(doubt: Doubt, one_receipt: bool) -> int:
 
 
 def _fits(doubt: Doubt, parked: Parked, doubted_after_s: float) -> bool:
-    if parked.came_s * 1000 < doubt.since_ms - (doubted_after_s + BEFORE_DOUBT_S) * 1000:
+    written_ms = doubt.since_ms - doubted_after_s * 1000
+    if doubt.accepted_ms:
+        # The node, or the store, may have been away for long before the doubt could be recorded.
+        written_ms = min(written_ms, doubt.accepted_ms)
+    if parked.came_s * 1000 < written_ms - BEFORE_DOUBT_S * 1000:
         return False
     if not parked.receipt.message_id:
         return False

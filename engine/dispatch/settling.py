@@ -6,9 +6,10 @@ that a receipt that comes later still finds its message, whatever was told of it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..config import CarrierConfig
 from ..ledger import blocks
@@ -29,7 +30,17 @@ from ..receipts.fields import (
 )
 from .holds import Doubt, Settled, by_number, doubt_field, read_doubts, settle
 
+log = logging.getLogger("todoke.due")
+
+DOUBTS_MAX: Final = 100_000
+"""Parts in doubt of which an account keeps note; now and then the oldest beyond are forgotten. Their receipts
+find no message from then on."""
+
 Commands = list[tuple[Any, ...]]
+
+
+_Entries = dict[str, tuple[blocks.Entry, int]]
+"""Messages, and when each was accepted (0: not known), by the place it was sent from."""
 
 
 class Withdrawn(NamedTuple):
@@ -81,9 +92,8 @@ class Settling:
         withdrawn: list[Withdrawn] = []
         rx: dict[bytes, bytes] = {}
         gone: list[bytes] = []
-        async for settled in self._settled(
-            tails, {place: entry for place, (_, entry) in held.items()}, now_s
-        ):
+        entries = {place: (entry, _accepted_ms(entry, block)) for place, (_, entry) in held.items()}
+        async for settled in self._settled(tails, entries, now_s):
             if settled.place not in held:
                 continue  # held elsewhere, or sent again: its own time comes
             index, entry = held[settled.place]
@@ -133,20 +143,26 @@ class Settling:
 
     async def forget(self, before_ms: int) -> None:
         """Doubts noted before that are noted no more: by then their receipts, if they came, are gone as well.
-        Until then they count, whatever has become of their messages: a receipt may be theirs. Raises
-        StoreError.
+        Until then they count, whatever has become of their messages: a receipt may be theirs. Nor are the
+        oldest of too many. Raises StoreError.
         """
         keys = self._keys
-        old = [field async for field, value in self._stage.scan(keys.doubts) if int(value) < before_ms]
+        noted = sorted([(int(since), field) async for field, since in self._stage.scan(keys.doubts)])
+        excess = max(0, len(noted) - DOUBTS_MAX)
+        if excess:
+            log.warning("%s: the oldest %d parts in doubt are given up", keys.name, excess)
+        old = [
+            field for position, (since, field) in enumerate(noted) if position < excess or since < before_ms
+        ]
         for start in range(0, len(old), SCAN_COUNT):
             await self._stage.commit([("HDEL", keys.doubts, *old[start : start + SCAN_COUNT])])
 
     async def _settled(
-        self, tails: set[str] | None, entries: dict[str, blocks.Entry], came_until_s: int
+        self, tails: set[str] | None, entries: _Entries, came_until_s: int
     ) -> AsyncGenerator[Settled]:
         """What the orphans that came until then say of what is in doubt to these numbers (None: to any).
 
-        `entries`: messages that are at hand, by the place they were sent from.
+        `entries`: messages that are at hand.
         """
         keys = self._keys
         orphans = by_number(
@@ -175,7 +191,7 @@ class Settling:
             }
             told = settle(
                 [
-                    Doubt(place, parts, since_ms, entries.get(place))
+                    Doubt(place, parts, since_ms, *entries.get(place, (None, 0)))
                     for place, (parts, since_ms) in places.items()
                 ],
                 waiting,
@@ -186,23 +202,28 @@ class Settling:
             for each in told:
                 yield each
 
-    async def _entries(self, places: set[str]) -> dict[str, blocks.Entry]:
+    async def _entries(self, places: set[str]) -> _Entries:
         names = sorted({place.rpartition(".")[0] for place in places})
         if not names:
             return {}
         bodies = await self._stage.read([("GET", self._keys.block(name)) for name in names])
         held = {
-            name: blocks.decode_block(body).entries
+            name: blocks.decode_block(body)
             for name, body in zip(names, bodies, strict=True)
             if body is not None
         }
-        found: dict[str, blocks.Entry] = {}
+        found: _Entries = {}
         for place in places:
             name, _, index = place.rpartition(".")
-            entry = held[name][int(index)] if name in held else None
-            if entry is not None:
-                found[place] = entry
+            block = held.get(name)
+            entry = None if block is None else block.entries[int(index)]
+            if block is not None and entry is not None:
+                found[place] = (entry, _accepted_ms(entry, block))
         return found
+
+
+def _accepted_ms(entry: blocks.Entry, block: blocks.Block) -> int:
+    return (entry.extra.accepted_ms if entry.extra is not None else 0) or block.accepted_ms
 
 
 def _is_to(value: bytes | None, tail: str) -> bool:

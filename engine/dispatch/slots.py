@@ -62,6 +62,8 @@ class Slots:
         self._epoch = epoch
         self._taken = 0
         self._claims: dict[int, bytes] = {}
+        self._lost_claims: dict[int, bytes] = {}
+        """Of slots that are another's now, while what was taken under them is still in hand."""
         self._lock = anyio.Lock(fast_acquire=True)
         self._leaving = False
         self.bell = Bell()
@@ -92,8 +94,20 @@ class Slots:
 
     @property
     def holds(self) -> Mapping[bytes, bytes]:
-        """The fence: what the store must say for this process to decide anything."""
+        """What the store must say for this process to take or prolong anything."""
         return {self._keys.slot(number): claim for number, claim in self._claims.items()}
+
+    @property
+    def fence(self) -> Mapping[bytes, bytes]:
+        """What the store must say for this process to decide about what it has in hand. What was taken under
+        a slot that was lost since is not decided here, even if the slot is ours again.
+        """
+        claims = {**self._claims, **self._lost_claims}
+        return {self._keys.slot(number): claim for number, claim in claims.items()}
+
+    def forget_lost(self) -> None:
+        """Nothing is in hand any more that was taken under a slot of another's."""
+        self._lost_claims.clear()
 
     async def run(self) -> None:
         """Renew and take, until cancelled."""
@@ -181,7 +195,7 @@ class Slots:
             number for (number, claim), name in zip(self._claims.items(), names, strict=True) if name != claim
         ]
         for number in lost:
-            del self._claims[number]
+            self._lost_claims.setdefault(number, self._claims.pop(number))
             self.giving_up.discard(number)
         if lost:
             log.warning("%s: slots %s are another process's now", self._keys.name, lost)

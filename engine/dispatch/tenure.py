@@ -180,6 +180,7 @@ class Tenure:
         self._slots.bell.ring()
         facts = self._recorder.drop_all()
         self._taker.drop_all()
+        self._slots.forget_lost()
         held = self._slots.held
         for number in sorted(self._binds.running):
             if number not in held:

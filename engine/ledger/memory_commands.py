@@ -52,13 +52,9 @@ def prepared(command: Command) -> Prepared:
 def words_of(command: Command) -> list[bytes]:
     """The command's words as Redis receives them."""
     return [
-        word if word.__class__ is bytes else word.encode() if word.__class__ is str else _word(word)
+        word if isinstance(word, bytes) else word.encode() if isinstance(word, str) else str(word).encode()
         for word in command
     ]
-
-
-def _word(word: object) -> bytes:
-    return word if isinstance(word, bytes) else str(word).encode()
 
 
 def function_of(words: list[bytes]) -> Function:

@@ -374,7 +374,7 @@ class ReceiptStage:
             lost_s = self._config.response_timeout_s + self._config.lease_s + BEFORE_DOUBT_S
             before_s = self._clock.wall() - lost_s
             waited = [position for position in contested if work.came_s[position] <= before_s]
-            doubted = await self._doubted_numbers() if waited else set()
+            doubted: set[str] = await self._doubted_numbers() if waited else set()
             ready = [
                 position for position in waited if numbers_of(work.receipt(position)).isdisjoint(doubted)
             ]

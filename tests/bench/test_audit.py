@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,8 +23,8 @@ def answered(*serials: int) -> list[ReceiptAnswered]:
     return [ReceiptAnswered(1.0, serial) for serial in serials]
 
 
-def judge(told: list[Accepted | Reported], seen: list[LogRecord], **options: object) -> Audit:
-    return audit(told, seen, **options)  # type: ignore[arg-type]
+def judge(told: list[Accepted | Reported], seen: list[LogRecord], **options: Any) -> Audit:
+    return audit(told, seen, **options)
 
 
 def kinds(verdict: Audit) -> dict[str, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 from todoke.bench import dispatch
 from todoke.bench.dispatch_figures import DispatchConfig, DispatchFigures, ProcessFigures, saturated, table
+from todoke.bench.processes import ProcessFailed
+from todoke.bench.road import Road
 
 
 @pytest.mark.parametrize("options", [{}, {"in_flight": True, "window": 50}])
@@ -61,8 +64,20 @@ def test_what_saturated(busy: tuple[float, float], of_window: float | None, rate
 def test_wrong_settings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch.main(["--messages", "many"]) == 2
     assert capsys.readouterr().err.startswith("bench dispatch: ")
+    assert dispatch.main(["--states", '{"nonsense": 0.5}']) == 2
+    assert capsys.readouterr().err.strip().startswith("bench dispatch: state 'nonsense'")
 
 
 def test_an_engine_that_cannot_start_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch.main(["--messages", "5", "--engine-toml", "nonsense = 1"]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ProcessFailed("client ended")
+
+    monkeypatch.setattr(Road, "load", fail)
+    with pytest.raises(ProcessFailed):
+        dispatch.run_dispatch(DispatchConfig(messages=5))
+    assert [thread.name for thread in threading.enumerate() if thread.name == "fsync-probe"] == []

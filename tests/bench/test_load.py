@@ -181,7 +181,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_a_backlog_waits_for_reports(tmp_path: Path) -> None:
     def silent(node: Node) -> None:
-        node.tell = lambda: None  # type: ignore[method-assign]
+        node.tell = lambda: None  # type: ignore[method-assign]  # this node's alone
 
     result, node = run(tmp_path, silent, backlog=40, quiet_s=0.3)
     assert (result.accepted, result.reported, len(node.ids)) == (40, 0, 40)
@@ -194,7 +194,7 @@ def test_what_may_have_been_sent_twice_is_told_as_such(tmp_path: Path) -> None:
                 node.events[0]["possibly_doubled"] = True
             Node.tell(node)
 
-        node.tell = tell  # type: ignore[method-assign]
+        node.tell = tell  # type: ignore[method-assign]  # this node's alone
 
     run(tmp_path, doubtful, messages=20, batch=20)
     lines = [line for line in read_told(tmp_path / "told") if isinstance(line, Reported)]
@@ -211,7 +211,7 @@ def test_a_second_event_for_a_message_is_told_on(tmp_path: Path, word: str) -> N
             )
             node.tell()
 
-        node.submit = more  # type: ignore[method-assign]
+        node.submit = more  # type: ignore[method-assign]  # this node's alone
 
     run(tmp_path, twice, messages=20)
     lines = [line for line in read_told(tmp_path / "told") if isinstance(line, Reported)]

@@ -24,6 +24,7 @@ from todoke.bench.reach_figures import (
     table,
 )
 from todoke.bench.reach_network import Copies, RateUsed
+from todoke.bench.road import EXIT_INTERRUPTED
 
 SMALL: dict[str, Any] = {
     "messages": 900,
@@ -89,7 +90,7 @@ def test_a_second_ctrl_c_is_not_needed(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == reach.EXIT_INTERRUPTED
+        assert process.wait(60) == EXIT_INTERRUPTED
     while _processes_of(str(tmp_path)):
         assert time.monotonic() < deadline + 60
         time.sleep(0.05)

@@ -134,7 +134,7 @@ def test_shapes_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
     writer = compiled.compile_writer(c.SUBMIT_SM, lambda _: b"")
     assert reader is not None
     assert writer is not None
-    shapes = [reader.__globals__["shapes"], writer.__globals__["shapes"]]  # type: ignore[attr-defined]
+    shapes = [reader.__globals__["shapes"], writer.__globals__["shapes"]]
     sizes = []
     for octets in (1, 2, 3, 3, 4, 5, 6, 7, 1):
         message = pdu.SubmitSm(source_addr=b"1" * octets, sequence_number=7)

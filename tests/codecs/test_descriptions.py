@@ -7,6 +7,7 @@ be wrong with one. After a change that is meant:
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from todoke.codecs import constants as c
@@ -14,7 +15,7 @@ from todoke.codecs import pdu, udh
 from todoke.codecs.describe import describe
 
 EXPECTED = Path(__file__).with_name("descriptions.txt")
-ADDRESSES = {
+ADDRESSES: dict[str, Any] = {
     "source_addr_ton": 1,
     "source_addr_npi": 1,
     "source_addr": b"819012345678",
@@ -34,19 +35,19 @@ def tlv(tag: int, value: bytes, length: int | None = None) -> bytes:
 
 
 def submit(
-    short_message: bytes = b"hi", tail: bytes = b"", command_id: int = c.SUBMIT_SM, **fields: object
+    short_message: bytes = b"hi", tail: bytes = b"", command_id: int = c.SUBMIT_SM, **fields: Any
 ) -> bytes:
     made = pdu.DeliverSm if command_id == c.DELIVER_SM else pdu.SubmitSm
-    octets = pdu.encode(made(**(ADDRESSES | {"short_message": short_message} | fields)), 1) + tail  # type: ignore[arg-type]
+    octets = pdu.encode(made(**(ADDRESSES | {"short_message": short_message} | fields)), 1) + tail
     return len(octets).to_bytes(4, "big") + octets[4:]
 
 
-def deliver(short_message: bytes = b"hi", tail: bytes = b"", **fields: object) -> bytes:
+def deliver(short_message: bytes = b"hi", tail: bytes = b"", **fields: Any) -> bytes:
     return submit(short_message, tail, c.DELIVER_SM, **fields)
 
 
-def data_sm(*tlvs: tuple[int, bytes], **fields: object) -> bytes:
-    return pdu.encode(pdu.DataSm(**(ADDRESSES | {"tlvs": list(tlvs)} | fields)), 1)  # type: ignore[arg-type]
+def data_sm(*tlvs: tuple[int, bytes], **fields: Any) -> bytes:
+    return pdu.encode(pdu.DataSm(**(ADDRESSES | {"tlvs": list(tlvs)} | fields)), 1)
 
 
 def cut(octets: bytes, end: int) -> bytes:
@@ -55,8 +56,8 @@ def cut(octets: bytes, end: int) -> bytes:
     return len(octets).to_bytes(4, "big") + octets[4:]
 
 
-def bind(**fields: bytes) -> bytes:
-    return pdu.encode(pdu.BindTransceiver(**({"system_id": b"us", "password": b"Xq7"} | fields)), 1)  # type: ignore[arg-type]
+def bind(**fields: Any) -> bytes:
+    return pdu.encode(pdu.BindTransceiver(**({"system_id": b"us", "password": b"Xq7"} | fields)), 1)
 
 
 RECEIPT = b"id:7 sub:001 dlvrd:1 submit date:2611211000 done date:2611211001 stat:DELIVRD err:000 text:sub:9"

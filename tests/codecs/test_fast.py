@@ -474,8 +474,9 @@ def test_parameters_behind_the_text_are_covered():
     frame = by_hand(tail)
     assert delivered_id(frame) is None
     found = receipt_of(frame)
-    assert found == parse_deliver(frame) is not None
-    assert (found.state, found.network_error) == ("undeliverable", (3, 0x0102))  # type: ignore[union-attr]
+    assert found is not None
+    assert found == parse_deliver(frame)
+    assert (found.state, found.network_error) == ("undeliverable", (3, 0x0102))
 
 
 def submit_by_hand(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,9 @@ HEAD = b"id:A1 sub:001 dlvrd:001 submit date:2701150800 done date:2701150801 sta
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "
 
 
-def frame(tail: bytes, **fields: object) -> bytes:
+def frame(tail: bytes, **fields: Any) -> bytes:
     """A deliver_sm whose receipt ends so."""
-    return pdu.encode(pdu.DeliverSm(esm_class=4, short_message=HEAD + tail, **fields), 1)  # type: ignore[arg-type]
+    return pdu.encode(pdu.DeliverSm(esm_class=4, short_message=HEAD + tail, **fields), 1)
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,24 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
 import trio
+import trio.lowlevel
 import trio.testing
 from anyio.abc import ByteStream
 from todoke.codecs import constants as c
 from todoke.codecs import pdu
 from todoke.engine.app import DrainResult, Engine
+from todoke.engine.clock import Clock
 from todoke.engine.config import CarrierConfig, Config, IntakeConfig, parse
+from todoke.engine.intake.errors import NodeUnavailable
 from todoke.engine.ledger.keys import AppKeys, CarrierKeys
 from todoke.engine.ledger.memory_store import MemoryStore
-from todoke.engine.messages import Accepted, Event, Refusal, Valid
+from todoke.engine.messages import Accepted, Correction, Event, Refusal, Report, Valid
 from todoke.engine.node import TodokeNode
 from todoke.engine.session.bind import BindStatistics
 
@@ -292,6 +296,9 @@ def receipt_frame(
     )
 
 
+T = TypeVar("T")
+
+
 class House:
     """A node whose carriers' binds the test holds."""
 
@@ -300,11 +307,12 @@ class House:
     ) -> None:
         self.config = config
         self.store = store
-        self.clock = VirtualClock()
+        self.clock: Clock = VirtualClock()
         self.machine = machine or Machine()
         self.peers: Life | None = None
-        self.node: TodokeNode = None  # type: ignore[assignment]
-        self.engine: Engine = None  # type: ignore[assignment]
+        # `open` sets them.
+        self.node: TodokeNode
+        self.engine: Engine
         self._nursery = nursery
         self._scope: trio.CancelScope | None = None
         self._stopped: trio.Event = trio.Event()
@@ -355,6 +363,28 @@ class House:
         await self.kill()
         await self.open()
 
+    async def neighbour(self) -> House:
+        """One more process on the same machine and store, started."""
+        other = House(self.config, self.store, self._nursery, self.machine)
+        await other.open()
+        return other
+
+    async def crash_during(self, checkpoints: int, request: Awaitable[T]) -> T | None:
+        """The store crashes so many steps into a request, and the process starts anew. The answer; None
+        where there was none."""
+        answers: list[T] = []
+
+        async def ask() -> None:
+            with suppress(NodeUnavailable):
+                answers.append(await request)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await steps(checkpoints)
+            self.store.crash()
+        await self.reopen()
+        return answers[0] if answers else None
+
     async def drain(self, drain_s: float = 5.0) -> DrainResult:
         """A clean stop."""
         self.node.stopping = True
@@ -392,6 +422,21 @@ class House:
         owner.on_bound(bind)
         return bind
 
+    async def answer_each(self, bind: FakeBind, first: int = 0) -> None:
+        """What waits, and what comes up behind it, is taken one by one as A0, A1 and so on."""
+        for number in itertools.count(first):
+            if not bind.waiting:
+                return
+            bind.answer(f"A{number}")
+            await self.settle()
+
+    async def deliver(self, bind: FakeBind, *message_ids: str) -> None:
+        """What waits is taken as these, and reaches its handsets."""
+        bind.answer(*message_ids)
+        await self.settle()
+        for message_id in message_ids:
+            bind.receipt(message_id)
+
     # -- the app ---------------------------------------------------------------------------------------------
 
     async def submit(self, *messages: Valid | str, app: str = APP) -> tuple[list[Accepted], list[Refusal]]:
@@ -407,7 +452,15 @@ class House:
         assert refused == []
         return [each.message_id for each in accepted]
 
-    async def told(self, app: str = APP) -> list[Event]:
+    async def told(self, app: str = APP) -> list[Report | Correction]:
+        """`heard`, where no handset writes."""
+        found: list[Report | Correction] = []
+        for event in await self.heard(app):
+            assert isinstance(event, Report | Correction), event
+            found.append(event)
+        return found
+
+    async def heard(self, app: str = APP) -> list[Event]:
         """What the app is told that it was not told before in this test."""
         await self.settle()
         found: list[Event] = []
@@ -422,10 +475,16 @@ class House:
 
     async def states(self) -> list[tuple[str, str]]:
         """(message_id, state) of what the app is newly told."""
-        return [(event.message_id, event.state) for event in await self.told()]  # type: ignore[union-attr]
+        return [(event.message_id, event.state) for event in await self.told()]
 
     async def query(self, message_id: str) -> dict[str, Any]:
         return await self.node.query(APP, message_id)
+
+    async def all_forgotten(self, after_s: float) -> None:
+        """So much later nothing is left of any message."""
+        await self.later(after_s)
+        assert self.left_over() == {}
+        assert (await self.node.status())["queued"] == 0
 
     # -- looking in ------------------------------------------------------------------------------------------
 
@@ -463,6 +522,12 @@ class House:
 
     def unacknowledged(self, app: str = APP) -> int:
         return int(self.store.contents().get(AppKeys(app).events_n, 0))
+
+
+async def steps(checkpoints: int) -> None:
+    """Let everybody else go on by so many of trio's checkpoints."""
+    for _ in range(checkpoints):
+        await trio.lowlevel.checkpoint()
 
 
 async def never_connects() -> ByteStream:

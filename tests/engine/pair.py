@@ -106,7 +106,7 @@ def play(
         machine = Machine()
         async with trio.open_nursery() as nursery:
             houses = [
-                House(config, Cable(store), nursery, machine if one_machine else Machine())  # type: ignore[arg-type]
+                House(config, Cable(store), nursery, machine if one_machine else Machine())  # type: ignore[arg-type]  # all that an engine asks
                 for _ in range(2)
             ]
             await houses[0].open()

@@ -31,7 +31,7 @@ class Town:
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
         self._cursor: str | None = None
-        self.engine: Engine = None  # type: ignore[assignment]
+        self.engine: Engine
         self.node: Any = None
         self.reports: list[Report] = []
 

@@ -425,7 +425,7 @@ async def test_a_caller_that_is_no_app(path: Path, spelling: Any) -> None:
 async def test_an_error_comes_out_as_it_is(path: Path) -> None:
     async with served(path, fake.FakeNode()):
         # No group: who uses a client need not know of its tasks.
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012  it comes out of the client
             async with Client(path) as client:
                 await client.status()
                 raise ZeroDivisionError

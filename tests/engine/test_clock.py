@@ -122,7 +122,7 @@ def play(story: Story, *, intake: dict[str, Any] | None = None, **settings: Any)
         store = MemoryStore(rng=random.Random(1), wall=date.wall)
         async with trio.open_nursery() as nursery:
             house = House(node_config({"lease_s": 10.0, **settings}, intake=intake), store, nursery)
-            house.clock = EngineClock(date)  # type: ignore[assignment]
+            house.clock = EngineClock(date)
             await house.open()
             await story(house, date)
             nursery.cancel_scope.cancel()
@@ -170,9 +170,9 @@ def test_a_date_that_is_wrong_for_a_while_changes_nothing(step_s: float) -> None
             bind.receipt(id_)
         await house.settle()
         told = await house.told()
-        assert {event.state for event in told} == {"delivered"}  # type: ignore[union-attr]
+        assert {event.state for event in told} == {"delivered"}
         assert len(told) == 4
-        assert not any(event.possibly_doubled for event in told)  # type: ignore[union-attr]
+        assert not any(event.possibly_doubled for event in told)
         assert house.carrier().slots.held == [1]
         await house.later(3_000)
         assert house.left_over() == {}
@@ -193,8 +193,8 @@ def test_a_date_that_stays_what_it_became_loses_and_doubles_nothing(step_s: floa
         date.by_s = step_s
         for _ in range(70):
             await house.later(10)  # a node has always something to look at the clock for
-            house.engine._clock.wall()  # pyright: ignore[reportPrivateUsage]
-        assert house.engine._clock.wall() == date.wall()  # pyright: ignore[reportPrivateUsage]
+            house.engine._clock.wall()
+        assert house.engine._clock.wall() == date.wall()
         assert [sent.text for sent in bind.seen] == ["once", "held", "held"]
         bind.answer("B")
         (again,), refused = await house.submit(first)
@@ -223,7 +223,7 @@ def test_leases_that_end_with_a_step_of_the_stores_date_move_a_slot_and_double_n
             config = node_config({"lease_s": 10.0, "window": 4, "hold_s": 15})
             first, second = (House(config, store, nursery, Machine()) for _ in range(2))
             for house in (first, second):
-                house.clock = EngineClock(date)  # type: ignore[assignment]
+                house.clock = EngineClock(date)
                 await house.open()
             bind = first.bind()
             mids = await first.accept(*(f"text {number}" for number in range(8)))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
-import trio.lowlevel
 from todoke.codecs import constants as c
 from todoke.engine.intake.errors import (
     BadValue,
@@ -17,7 +15,7 @@ from todoke.engine.intake.errors import (
     UnknownMessage,
 )
 from todoke.engine.messages import Valid
-from todoke_tests_kit import NUMBER, WALL_S, House, node_config, run
+from todoke_tests_kit import NUMBER, WALL_S, House, node_config, run, steps
 
 BY = "uid 1000"
 
@@ -88,11 +86,8 @@ def test_what_was_granted_is_not_in_doubt_after_a_crash_in_a_pause() -> None:
         await do(house, "resume")
         await house.later(60)
         assert sorted(sent.text for sent in bind.seen) == list("abcdef")
-        bind.answer(*(f"Z{sent.text}" for sent in bind.seen))
-        await house.settle()
-        for text in "abcdef":
-            bind.receipt(f"Z{text}")
-        doubled = {each.message_id: each.possibly_doubled for each in await house.told()}  # type: ignore[union-attr]
+        await house.deliver(bind, *(f"Z{sent.text}" for sent in bind.seen))
+        doubled = {each.message_id: each.possibly_doubled for each in await house.told()}
         assert doubled == dict(zip(mids, [True, True, False, False, False, False], strict=True))
 
     run(story)
@@ -117,8 +112,7 @@ def test_what_another_process_cancels_in_a_pause_is_not_sent_after_it() -> None:
         bind = house.bind(window=1)
         await house.accept("a")
         (mid,) = await house.accept("b")
-        other = House(house.config, house.store, house._nursery, house.machine)
-        await other.open()
+        other = await house.neighbour()
         await do(house, "pause")
         assert (await other.node.cancel("default", mid))["cancelled"] is True
         await do(house, "resume")
@@ -139,11 +133,7 @@ def test_cancelling_in_a_pause_is_true(cancelled: int) -> None:
         answer = await house.node.cancel("default", mids[cancelled])
         assert answer["cancelled"] is (cancelled > 0)
         await do(house, "resume")
-        number = 0
-        while bind.waiting:
-            bind.answer(f"A{number}")
-            number += 1
-            await house.settle()
+        await house.answer_each(bind)
         assert [sent.text for sent in bind.seen] == [
             text for place, text in enumerate("abc") if not cancelled or place != cancelled
         ]
@@ -165,10 +155,7 @@ def test_pausing_again_and_again_keeps_count_of_what_is_granted() -> None:
             if turn % 3 == 0:
                 await house.settle()
         await do(house, "resume")
-        while bind.waiting:
-            bind.answer(f"A{number}")
-            number += 1
-            await house.settle()
+        await house.answer_each(bind, number)
         assert len(bind.seen) == 15
         assert house.grants() == 0
 
@@ -250,8 +237,7 @@ def test_a_window_holds_at_once_and_over_a_restart() -> None:
 
 def test_another_process_learns_it_when_it_looks() -> None:
     async def story(house: House) -> None:
-        other = House(house.config, house.store, house._nursery, house.machine)
-        await other.open()
+        other = await house.neighbour()
         await do(house, "pause")
         assert not other.carrier().outgoing.paused
         await house.later(6)
@@ -372,17 +358,12 @@ def test_released_they_are_sent_now_and_marked() -> None:
         await house.later(1)
         assert len(bind.waiting) == 4
         assert await held_ids(house) == []
-        bind.answer("A", "B", "C1", "C2")
-        await house.settle()
-        for id_ in ("A", "B", "C1", "C2"):
-            bind.receipt(id_)
+        await house.deliver(bind, "A", "B", "C1", "C2")
         told = await house.told()
-        assert sorted((each.message_id, each.state, each.possibly_doubled) for each in told) == sorted(  # type: ignore[union-attr]
+        assert sorted((each.message_id, each.state, each.possibly_doubled) for each in told) == sorted(
             (mid, "delivered", True) for mid in mids
         )
-        await house.later(6_000)
-        assert house.left_over() == {}
-        assert (await house.node.status())["queued"] == 0
+        await house.all_forgotten(6_000)
 
     run(story)
 
@@ -410,9 +391,7 @@ def test_one_is_released_and_the_others_wait(which: int) -> None:
             bind.receipt(f"B{n}")
         assert sorted(await house.states()) == sorted((mid, "delivered") for mid in mids)
         assert len(bind.seen) == 8
-        await house.later(4_000)
-        assert house.left_over() == {}
-        assert (await house.node.status())["queued"] == 0
+        await house.all_forgotten(4_000)
 
     run(story, node_config({"receipt_timeout_s": 900.0, "orphan_ttl_s": 900.0}))
 
@@ -443,23 +422,18 @@ def test_dropped_they_are_told_and_never_sent_and_a_receipt_corrects() -> None:
         assert (await held(house, "drop", mids[0]))["changed"] == 0
         assert (await held(house, "drop", None, "docomo"))["changed"] == 2
         events = await house.told()
-        assert (
-            sorted((each.message_id, each.state) for each in events)
-            == sorted(  # type: ignore[union-attr]
-                (mid, "unknown") for mid in mids[1:]
-            )
+        assert sorted((each.message_id, each.state) for each in events) == sorted(
+            (mid, "unknown") for mid in mids[1:]
         )
         assert await held_ids(house) == []
         bind.answer_late("A")
         await house.settle()
         bind.receipt("A")
         (event,) = await house.told()
-        assert (type(event).__name__, event.state) == ("Correction", "delivered")  # type: ignore[union-attr]
+        assert (type(event).__name__, event.state) == ("Correction", "delivered")
         await house.later(60)
         assert len(bind.seen) == 4
-        await house.later(4_000)
-        assert house.left_over() == {}
-        assert (await house.node.status())["queued"] == 0
+        await house.all_forgotten(4_000)
 
     run(story, node_config({"receipt_timeout_s": 900.0, "orphan_ttl_s": 900.0}))
 
@@ -521,8 +495,7 @@ def test_dropping_while_the_hold_ends_is_true_either_way(checkpoints: int) -> No
             now_ms = int(house.clock.wall() * 1000)
             await house.store.stage("test2").commit([("ZADD", due, now_ms, member)])
             house.carrier().due.notice(0)
-            for _ in range(checkpoints):
-                await trio.lowlevel.checkpoint()
+            await steps(checkpoints)
             nursery.start_soon(drop)
         await house.later(2)
         sent = sorted(each.text for each in bind.seen)
@@ -560,10 +533,7 @@ def test_who_looked_before_the_hold_ended_changes_nothing_after(act: str, one: b
         desk._stage = SlowToCommit(desk._stage, 20)
         assert (await held(house, act, mids[0] if one else None))["changed"] == 0
         assert sorted(each.text for each in bind.seen) == ["a", "a", "b", "b"]
-        bind.answer("A", "B")
-        await house.settle()
-        bind.receipt("A")
-        bind.receipt("B")
+        await house.deliver(bind, "A", "B")
         assert sorted(await house.states()) == sorted((mid, "delivered") for mid in mids)
 
     run(story)
@@ -574,17 +544,7 @@ def test_who_looked_before_the_hold_ended_changes_nothing_after(act: str, one: b
 def test_against_a_crash_nothing_is_lost(act: str, checkpoints: int) -> None:
     async def story(house: House) -> None:
         _, mids = await three_in_doubt(house)
-
-        async def try_it() -> None:
-            with suppress(NodeUnavailable):
-                await house.engine.desk.held(act, None, mids[0], BY)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(try_it)
-            for _ in range(checkpoints):
-                await trio.lowlevel.checkpoint()
-            house.store.crash()
-        await house.reopen()
+        await house.crash_during(checkpoints, house.engine.desk.held(act, None, mids[0], BY))
         bind = house.bind()
         await house.later(60)
         bind.answer(*(f"A{n}" for n in range(len(bind.waiting))))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
-import trio.lowlevel
 from todoke.codecs import constants as c
 from todoke.engine.intake.errors import BadCursor, NodeUnavailable
 from todoke.engine.messages import Valid
-from todoke_tests_kit import APP, NUMBER, WALL_S, House, node_config, run
+from todoke_tests_kit import APP, NUMBER, WALL_S, House, node_config, run, steps
 
 LONG = "x" * 400
 
@@ -101,13 +99,9 @@ def test_what_waits_is_cancelled_and_never_sent() -> None:
         await house.later(120)
         assert [sent.text for sent in bind.seen] == ["kept"]
         assert sorted(await house.states()) == sorted([(waiting, "cancelled"), (scheduled, "cancelled")])
-        bind.answer("A")
-        await house.settle()
-        bind.receipt("A")
+        await house.deliver(bind, "A")
         assert await house.states() == [(kept, "delivered")]
-        await house.later(2_000)
-        assert house.left_over() == {}
-        assert (await house.node.status())["queued"] == 0
+        await house.all_forgotten(2_000)
 
     run(story)
 
@@ -119,11 +113,7 @@ def test_cancelled_in_hand_behind_a_full_window() -> None:
         assert await cancel(house, mids[1]) == (True, "cancelled")
         assert await cancel(house, mids[4]) == (True, "cancelled")
         assert await cancel(house, mids[0]) == (False, "submitted")
-        number = 0
-        while bind.waiting:
-            bind.answer(f"A{number}")
-            number += 1
-            await house.settle()
+        await house.answer_each(bind)
         assert [sent.text for sent in bind.seen] == ["a", "c", "d", "f"]
         assert house.grants() == 0
 
@@ -177,8 +167,7 @@ def test_what_waits_for_its_retry_is_cancelled_there() -> None:
         await house.later(60)
         assert len(bind.seen) == 1
         assert await house.states() == [(mid, "cancelled")]
-        await house.later(2_000)
-        assert house.left_over() == {}
+        await house.all_forgotten(2_000)
 
     run(story)
 
@@ -194,13 +183,12 @@ def test_cancelled_while_in_doubt_the_copy_is_not_sent_and_a_delivery_is_a_corre
         await house.settle()
         bind.receipt("A")
         events = await house.told()
-        assert [(type(event).__name__, event.state) for event in events] == [  # type: ignore[union-attr]
+        assert [(type(event).__name__, event.state) for event in events] == [
             ("Report", "cancelled"), ("Correction", "delivered"),
         ]  # fmt: skip
         await house.later(60)
         assert len(bind.seen) == 1
-        await house.later(4_000)
-        assert house.left_over() == {}
+        await house.all_forgotten(4_000)
 
     run(story)
 
@@ -235,8 +223,7 @@ def test_cancelling_while_a_bind_comes_up_is_true_either_way(checkpoints: int) -
 
         async with trio.open_nursery() as nursery:
             bind = house.bind()
-            for _ in range(checkpoints):
-                await trio.lowlevel.checkpoint()
+            await steps(checkpoints)
             nursery.start_soon(try_it)
         await house.later(1)
         ((cancelled, _),) = answers
@@ -251,22 +238,11 @@ def test_cancelling_while_a_bind_comes_up_is_true_either_way(checkpoints: int) -
 def test_cancelling_against_a_crash_is_true_either_way(checkpoints: int) -> None:
     async def story(house: House) -> None:
         (mid,) = await house.accept("a")
-        answers: list[bool] = []
-
-        async def try_it() -> None:
-            with suppress(NodeUnavailable):
-                answers.append((await cancel(house, mid))[0])
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(try_it)
-            for _ in range(checkpoints):
-                await trio.lowlevel.checkpoint()
-            house.store.crash()
-        await house.reopen()
+        answer = await house.crash_during(checkpoints, cancel(house, mid))
         bind = house.bind()
         await house.later(1)
         states = await house.states()
-        if answers == [True] or states:
+        if (answer is not None and answer[0]) or states:
             assert states == [(mid, "cancelled")]
             assert bind.seen == []
         else:

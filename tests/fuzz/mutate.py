@@ -170,7 +170,7 @@ def afresh(module: str, filename: str, mutant: Mutant, tests: list[str]) -> int:
 
 def preload(tests: list[str]) -> None:
     """Import here what the tests need of others, so that no fork does it again."""
-    told = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    told = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed below; the fork writes into it
 
     def collect() -> int:
         pytest.main([*PYTEST, "--collect-only", *tests], plugins=[Quick()])

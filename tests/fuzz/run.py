@@ -249,7 +249,7 @@ def main() -> int:
     if options.repeat or options.hex:
         return repeat(names[0], options.repeat.read_bytes() if options.repeat else bytes.fromhex(options.hex))
     try:
-        import atheris  # noqa: F401
+        import atheris  # noqa: F401  only whether it is there
     except ImportError:
         parser.error("needs atheris: pip install 'todoke[fuzz]' (Linux and macOS)")
     work = options.work or Path(tempfile.mkdtemp(prefix="todoke-fuzz."))

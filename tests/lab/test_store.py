@@ -22,14 +22,27 @@ STALL_S = 1.5
 LATENCY_S = 0.15
 
 
+def in_flight(lab: Lab) -> Node:
+    """A node in the middle of sending."""
+    node = lab.start_sending()
+    lab.in_flight(node)
+    return node
+
+
+def silent(lab: Lab) -> int:
+    """A lease's time later nothing is sent any more; what was."""
+    time.sleep(LEASE_S)
+    before = lab.parts()
+    time.sleep(0.5)
+    assert lab.parts() == before, "it sends without a lease"
+    return before
+
+
 @BOTH
 @pytest.mark.fault(43)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["restart", "kill"])
 def test_fault_43_the_store_ends_and_comes_back(lab: Lab, number: signal.Signals) -> None:
-    lab.smsc()
-    node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     lab.server.kill(number)
     until(lambda: "the message store is away" in node.site.errors(), node.site.errors)
     lab.server.start()
@@ -39,15 +52,9 @@ def test_fault_43_the_store_ends_and_comes_back(lab: Lab, number: signal.Signals
 @pytest.mark.fault(43)
 def test_fault_43_the_store_is_away_longer_than_a_lease(lab: Lab) -> None:
     """Nothing is sent while the right to send cannot be renewed; answers of before are written down after."""
-    lab.smsc()
-    node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     lab.server.kill()
-    time.sleep(LEASE_S)
-    before = lab.parts()
-    time.sleep(0.5)
-    assert lab.parts() == before, "it sends without a lease"
+    silent(lab)
     lab.server.start()
     lab.end(node)
 
@@ -55,10 +62,7 @@ def test_fault_43_the_store_is_away_longer_than_a_lease(lab: Lab) -> None:
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("kind", ["valkey"])
 def test_fault_45_the_store_stalls(lab: Lab) -> None:
-    lab.smsc()
-    node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     lab.server.freeze()
     time.sleep(STALL_S)
     assert node.process is not None
@@ -132,10 +136,7 @@ REFUSALS = {
 )
 def test_fault_47_the_store_refuses_writes(lab: Lab, name: str) -> None:
     refusal = REFUSALS[name]
-    lab.smsc()
-    node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     refusal.begin(lab.server)
     with SyncClient(node.site.socket, answer_timeout_s=10) as client:
         answered = refused_as(client)
@@ -186,15 +187,9 @@ def test_fault_34_receipts_while_the_store_is_away(lab: Lab) -> None:
 @pytest.mark.fault(46)
 def test_fault_46_cut_off_from_the_store(lab: Lab) -> None:
     """Nobody answers, nobody is told: the engine goes silent before its lease ends."""
-    lab.smsc()
-    node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     node.door.partition()
-    time.sleep(LEASE_S)
-    before = lab.parts()
-    time.sleep(0.5)
-    assert lab.parts() == before, "it sends without a lease"
+    before = silent(lab)
     node.door.heal()
     seconds(15, lambda: lab.parts() > before, node.site.errors)
     lab.end(node)
@@ -202,10 +197,7 @@ def test_fault_46_cut_off_from_the_store(lab: Lab) -> None:
 
 @pytest.mark.fault(45)
 def test_fault_45_a_stall_longer_than_the_lease(lab: Lab) -> None:
-    lab.smsc()
-    node: Node = lab.node()
-    lab.send(node)
-    lab.in_flight(node)
+    node = in_flight(lab)
     lab.server.freeze()
     time.sleep(LEASE_S + 0.5)
     lab.server.thaw()

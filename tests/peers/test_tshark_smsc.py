@@ -118,7 +118,7 @@ class Esme:
 
 async def until(true: Callable[[], bool]) -> None:
     """Poll; the scenario's time limit ends it."""
-    while not true():  # noqa: ASYNC110
+    while not true():  # noqa: ASYNC110  other processes' state
         await asyncio.sleep(POLL_S)
 
 

@@ -38,6 +38,7 @@ def test_a_plain_configuration_has_no_warning() -> None:
         ("binds = 20", "rate 10 over 20 binds is less than one"),
         ("in_doubt = 'resend'", "always makes a second copy"),
         ("in_doubt = 'never'", "can lose the message"),
+        ("orphan_ttl_s = 40", "thrown away before response_timeout_s + hold_s (45 s) are over"),
         (
             CARRIER.replace("docomo", "au").replace('"x"', '"y"') + "[[route]]\ncarriers = ['docomo']",
             "[[carrier]] au: no route leads there",

@@ -59,7 +59,7 @@ def test_a_pipe_nobody_reads_stops_nobody(blocking: bool, monkeypatch: pytest.Mo
 
     thread = threading.Thread(target=drain)
     thread.start()
-    until(lambda: not writer._lines.unfinished_tasks)  # pyright: ignore[reportPrivateUsage]
+    until(lambda: not writer._lines.unfinished_tasks)
     writer.handle(record("the last"))
     writer.flush()
     until(lambda: b"the last" in read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from todoke.engine.cli import main
@@ -66,8 +67,10 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = main.build_app().generate_completion(shell=shell)  # type: ignore[arg-type]
+def test_completion_knows_commands_and_options(
+    shell: Literal["bash", "zsh", "fish"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = main.build_app().generate_completion(shell=shell)
     for word in (*main.COMMANDS, "carrier", "json"):
         assert word in script
 

@@ -45,6 +45,25 @@ def test_a_receipt_before_the_doubt_counts_too() -> None:
     run(story, HELD)
 
 
+def test_a_receipt_from_before_a_long_outage_counts_too() -> None:
+    """The doubt is recorded when the node is back; nobody could tell by its moment when the part was sent."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        await house.accept(message("a"))
+        bind.receipt("A1")
+        await house.settle()
+        await house.kill()
+        await house.later(600)
+        await house.reopen()
+        again = house.bind()
+        await house.later(60)
+        assert again.seen == []
+        assert [state for _, state in await house.states()] == ["delivered"]
+
+    run(story, HELD)
+
+
 @pytest.mark.parametrize(
     ("to", "sender", "late_s"), [(OTHER, SENDER, 1), (NUMBER, "0099999999", 1), (NUMBER, SENDER, 20)]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from todoke.codecs.receipt import FINAL_STATES
+from todoke.engine.dispatch import settling
 from todoke.engine.dispatch.settling import Found
 from todoke.engine.messages import Event
 from todoke_tests_kit import NUMBER, FakeBind, House, Valid, node_config, run
@@ -396,3 +397,22 @@ def test_what_a_hold_has_settled_is_not_written_again_by_who_looked_at_the_same_
         assert house.left_over() == {}
 
     run(story, HELD)
+
+
+def test_of_too_many_doubts_the_oldest_are_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settling, "DOUBTS_MAX", 2)
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        for number in range(4):
+            await house.accept(message(to=f"+81900000000{number}"))
+            bind.time_out(1)
+            await house.later(1)
+        assert len(doubts(house)) == 4
+        await house.later(300)
+        assert sorted(field.split()[0] for field in doubts(house)) == [b"000002", b"000003"]
+
+    run(story, HELD)
+    assert "the oldest 2 parts in doubt are given up" in caplog.text

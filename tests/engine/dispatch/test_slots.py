@@ -9,8 +9,11 @@ import pytest
 import trio
 from todoke.engine.dispatch.slots import share
 from todoke.engine.intake.errors import NodeUnavailable
+from todoke.engine.ledger.keys import CarrierKeys
 from todoke_tests_kit import House
-from todoke_tests_pair import LEASE_S, held, play, sent
+from todoke_tests_pair import LEASE_S, cable, held, play, sent
+
+KEYS = CarrierKeys("docomo")
 
 
 @pytest.mark.parametrize(
@@ -351,3 +354,38 @@ def test_a_slot_lost_while_another_is_being_given_up_is_given_up_too() -> None:
         assert sent(bind) == ["after"]
 
     play(tale)
+
+
+@pytest.mark.parametrize("taken_again", [False, True])
+def test_what_is_decided_while_a_slot_is_lost_is_not_written(taken_again: bool) -> None:
+    """The turn has begun, and waits for a read; then the slot is another's, and perhaps ours again."""
+
+    async def tale(first: House, second: House) -> None:
+        mine = first.bind()
+        await first.accept("a")
+        mine.time_out()
+        await first.later(6)
+        assert sent(mine) == ["a", "a"], "the copy"
+        slots, rival = first.carrier().slots, second.store.stage("rival")
+        lost: list[int] = []
+
+        async def lose(stage: str, commands: list[Any]) -> None:
+            if stage.startswith("record") and commands[-1][0] == "HMGET" and not lost:
+                lost.extend(slots.held)
+                claims = dict(slots.holds)
+                await rival.commit([("SET", key, b"ff.1") for key in claims])
+                await slots.turn()
+                assert slots.held == []
+                if taken_again:
+                    await rival.commit([("DEL", KEYS.lease(number)) for number in lost])
+                    await slots.turn()
+                    assert slots.held == lost
+
+        cable(first).before = lose
+        mine.answer(0x0B)
+        await first.settle()
+        assert lost == [1]
+        assert await first.told() == []
+        assert await second.store.stage("look").read([("HLEN", KEYS.multi)]) == [0]
+
+    play(tale, hold_s=5)

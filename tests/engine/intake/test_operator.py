@@ -16,6 +16,7 @@ import pytest
 from todoke.engine.client import Client, Refused
 from todoke.engine.dispatch.tracing import TRACED_PDUS_MAX, Trace
 from todoke.engine.intake.errors import BadValue, RequestError
+from todoke.engine.intake.frames import Spelling
 from todoke.engine.intake.requests import (
     CarrierRequest,
     HeldRequest,
@@ -186,9 +187,15 @@ def test_both_ways_read_the_same(body: Any, request_: Any, decode: Any) -> None:
     assert decode(msgspec.msgpack.encode(body), "msgpack", 100) == request_
 
 
+SPELLINGS: dict[Spelling, Callable[[Any], bytes]] = {
+    "json": msgspec.json.encode,
+    "msgpack": msgspec.msgpack.encode,
+}
+
+
 @pytest.mark.parametrize(("body", "field", "code"), WRONG)
 def test_what_is_wrong_is_named(body: Any, field: str, code: str) -> None:
-    for spelling, encode in (("json", msgspec.json.encode), ("msgpack", msgspec.msgpack.encode)):
+    for spelling, encode in SPELLINGS.items():
         with pytest.raises(RequestError) as caught:
-            decode_request(encode(body), spelling, 100)  # type: ignore[arg-type]
+            decode_request(encode(body), spelling, 100)
         assert (caught.value.field, caught.value.code) == (field, code)

@@ -339,7 +339,7 @@ async def test_modes_and_tidy_end(path: Path, fake: ModuleType) -> None:
 async def test_an_unknown_uid_is_turned_away_in_its_spelling(path: Path, fake: ModuleType) -> None:
     async with served(path, fake.FakeNode(), apps={os.getuid() + 1: "other"}) as intake:
         for spelling in ("json", "msgpack"):
-            async with calling(path, spelling) as caller:  # type: ignore[arg-type]
+            async with calling(path, spelling) as caller:
                 await caller.say({"op": "status"})
                 assert (await caller.hear())["error"]["code"] == "unknown_app"
                 await caller.hear_end()

@@ -193,7 +193,7 @@ async def test_two_who_start_at_once_get_one_server(data: Path, server_binary: s
             urls.append(url)
             pids.add(pid_of(data))
             with anyio.fail_after(DEADLINE_S):
-                while len(urls) < 3:  # noqa: ASYNC110
+                while len(urls) < 3:  # noqa: ASYNC110  a store starts in another task
                     await anyio.sleep(0.005)
 
     async with anyio.create_task_group() as tasks:

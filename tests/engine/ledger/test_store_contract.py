@@ -100,8 +100,8 @@ async def test_a_key_that_expires_is_gone_and_counts_as_changed(store: Any) -> N
     (left,) = await stage.read([("PTTL", "k")], watch=[b"k"])
     assert 0 < left <= 400
     with anyio.fail_after(DEADLINE_S):
-        while await stage.read([("EXISTS", "k", "l")]) != [0]:  # noqa: ASYNC110
-            await anyio.sleep(0.005)  # the server's own clock decides
+        while await stage.read([("EXISTS", "k", "l")]) != [0]:  # noqa: ASYNC110  the server's own clock decides
+            await anyio.sleep(0.005)
     assert await stage.commit([("SET", "m", 1)]) is None
     assert await stage.read([("GET", "m")]) == [None]
 

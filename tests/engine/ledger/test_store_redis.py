@@ -45,8 +45,8 @@ async def result(call: Any) -> Any:
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110
-            await anyio.sleep(0.002)  # polled: it may be the state of another process
+        while not condition():  # noqa: ASYNC110  it may be the state of another process
+            await anyio.sleep(0.002)
 
 
 async def in_flight(calls: dict[str, Any], then: Callable[[], object]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,9 +44,16 @@ class Index:
         self.contested: list[int] = []
         self.now_ms = NOW_MS
 
-    def sent(self, key: str, **origin: object) -> None:
-        made = {"block_id": "1-1", "index": 0, "part": 0, "parts": 1, "app": "default", "ref": None}
-        value = fields.new_value(Origin(**{**made, "destination": "345678", **origin}), self.now_ms // 1000)  # type: ignore[arg-type]
+    def sent(self, key: str, **origin: Any) -> None:
+        made: dict[str, Any] = {
+            "block_id": "1-1",
+            "index": 0,
+            "part": 0,
+            "parts": 1,
+            "app": "default",
+            "ref": None,
+        }
+        value = fields.new_value(Origin(**{**made, "destination": "345678", **origin}), self.now_ms // 1000)
         before = self.values.get(key.encode())
         self.values[key.encode()] = fields.joined([*fields.candidates(before), value]) if before else value
 

@@ -14,12 +14,12 @@ from todoke.codecs import pdu, septets
 from todoke.engine.ledger.keys import CarrierKeys
 from todoke.engine.messages import Received, Valid
 from todoke.engine.receipts import stage as stage_module
-from todoke_tests_kit import NUMBER, House, node_config, receipt_frame, run
+from todoke_tests_kit import NUMBER, FakeBind, House, node_config, receipt_frame, run
 
 OK, LATER = c.ESME_ROK, c.ESME_RX_T_APPN
 
 
-async def sent(house: House, message_id: str) -> tuple[str, object]:
+async def sent(house: House, message_id: str) -> tuple[str, FakeBind]:
     """One message taken by the SMSC under that id."""
     bind = house.bind()
     (mid,) = await house.accept("a")
@@ -173,7 +173,7 @@ def test_where_numbers_are_never_as_we_know_them_ids_alone_count(stat: str) -> N
 def test_a_single_odd_number_is_believed_when_nothing_in_doubt_speaks_against_it() -> None:
     async def story(house: House) -> None:
         mid, bind = await sent(house, "A1")
-        bind.receipt("A1", to="0120444444")  # type: ignore[attr-defined]
+        bind.receipt("A1", to="0120444444")
         assert await house.states() == []
         await house.later(600)
         assert await house.states() == [(mid, "delivered")]
@@ -324,7 +324,7 @@ def test_a_message_from_a_handset_is_told_and_answered() -> None:
                 1,
             )
         )  # fmt: skip
-        (event,) = await house.told()
+        (event,) = await house.heard()
         assert isinstance(event, Received)
         assert (event.from_, event.to, event.text) == ("+819012345678", "0032069000", "はい")
         assert bind.delivers == [(1, OK)]
@@ -348,7 +348,7 @@ def test_data_coding_0_of_handsets_is_what_the_carrier_says(
         bind = house.bind()
         bind.deliver(pdu.encode(pdu.DeliverSm(source_addr=b"1", short_message=octets), 1))
         await house.settle()
-        (event,) = await house.told()
+        (event,) = await house.heard()
         assert isinstance(event, Received)
         assert event.text == text
 
@@ -472,6 +472,7 @@ def test_an_intermediate_receipt_is_not_told_and_a_query_does_not_take_it_for_an
         assert (await house.query(mid))["final"] is False
         bind.receipt("A1", "UNDELIV", err="045")
         (event,) = await house.told()
-        assert event.error.network_error == "045"  # type: ignore[union-attr]
+        assert event.error is not None
+        assert event.error.network_error == "045"
 
     run(story)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import regex  # type: ignore[import-untyped,unused-ignore]
+import regex  # type: ignore[import-untyped,unused-ignore]  # its types are a package apart
 from todoke.codecs import (
     gsm7,
     inbound,
