@@ -31,6 +31,13 @@ class Doubt(NamedTuple):
     """The message; None when it is forgotten, and only its number is known."""
     accepted_ms: int = 0
     """When it was accepted, if that is known."""
+    message_id: str = ""
+    """The id its app knows it by, if that is known."""
+
+    @property
+    def message(self) -> str:
+        """Alike for every doubt of one message."""
+        return self.message_id or self.place
 
 
 class Settled(NamedTuple):
@@ -87,26 +94,35 @@ def settle(
         (doubt, [key for key in waiting if _fits(doubt, orphans[key], doubted_after_s)])
         for doubt in sorted(doubts, key=lambda each: (each.since_ms, each.place))
     ]
+    # The last copy of a message before those that it had been sent in before: those may never have left.
+    newest = {doubt.message: doubt.place for doubt, _ in fitting}
+    fitting.sort(key=lambda each: newest[each[0].message] != each[0].place)
     settled: list[Settled] = []
     used: set[bytes] = set()
     for doubt, keys in fitting:
         if not keys:
             continue
         rivals = [other for other, theirs in fitting if not set(theirs).isdisjoint(keys)]
-        if len(keys) < sum(_needed(each, one_receipt) for each in rivals):
+        if len(keys) < _needed(rivals, one_receipt):
             continue
-        several = len(rivals) > 1 or len(doubt.parts) > 1
+        messages = {other.message for other in rivals}
+        if len(messages) > 1 and newest[doubt.message] != doubt.place:
+            continue  # what is left may be another's
+        several = len(messages) > 1 or len(doubt.parts) > 1
         if several and len({orphans[key].receipt.state for key in keys}) > 1:
             continue  # one of them was delivered and another was not: which?
-        mine = [key for key in keys if key not in used][: _needed(doubt, one_receipt)]
+        mine = [key for key in keys if key not in used][: _needed([doubt], one_receipt)]
         used.update(mine)
         for part, key in zip(sorted(doubt.parts), mine * len(doubt.parts), strict=False):
             settled.append(Settled(doubt.place, part, key, orphans[key].receipt.message_id))
     return settled
 
 
-def _needed(doubt: Doubt, one_receipt: bool) -> int:
-    return 1 if one_receipt else len(doubt.parts)
+def _needed(doubts: list[Doubt], one_receipt: bool) -> int:
+    """So many receipts there are if every message was taken once."""
+    if one_receipt:
+        return len({doubt.message for doubt in doubts})
+    return len({(doubt.message, part) for doubt in doubts for part in doubt.parts})
 
 
 def _fits(doubt: Doubt, parked: Parked, doubted_after_s: float) -> bool:

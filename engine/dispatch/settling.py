@@ -39,8 +39,8 @@ find no message from then on."""
 Commands = list[tuple[Any, ...]]
 
 
-_Entries = dict[str, tuple[blocks.Entry, int]]
-"""Messages, and when each was accepted (0: not known), by the place it was sent from."""
+_Entries = dict[str, tuple[blocks.Entry, int, str]]
+"""Messages, when each was accepted and its id, by the place it was sent from."""
 
 
 class Withdrawn(NamedTuple):
@@ -92,7 +92,7 @@ class Settling:
         withdrawn: list[Withdrawn] = []
         rx: dict[bytes, bytes] = {}
         gone: list[bytes] = []
-        entries = {place: (entry, _accepted_ms(entry, block)) for place, (_, entry) in held.items()}
+        entries = {place: self._known(entry, block, index) for place, (index, entry) in held.items()}
         async for settled in self._settled(tails, entries, now_s):
             if settled.place not in held:
                 continue  # held elsewhere, or sent again: its own time comes
@@ -191,7 +191,7 @@ class Settling:
             }
             told = settle(
                 [
-                    Doubt(place, parts, since_ms, *entries.get(place, (None, 0)))
+                    Doubt(place, parts, since_ms, *entries.get(place, (None,)))
                     for place, (parts, since_ms) in places.items()
                 ],
                 waiting,
@@ -201,6 +201,10 @@ class Settling:
             )
             for each in told:
                 yield each
+
+    def _known(self, entry: blocks.Entry, block: blocks.Block, index: int) -> tuple[blocks.Entry, int, str]:
+        accepted_ms = (entry.extra.accepted_ms if entry.extra is not None else 0) or block.accepted_ms
+        return entry, accepted_ms, blocks.message_id(self._config.name, block.block_id, index, entry)
 
     async def _entries(self, places: set[str]) -> _Entries:
         names = sorted({place.rpartition(".")[0] for place in places})
@@ -218,12 +222,8 @@ class Settling:
             block = held.get(name)
             entry = None if block is None else block.entries[int(index)]
             if block is not None and entry is not None:
-                found[place] = (entry, _accepted_ms(entry, block))
+                found[place] = self._known(entry, block, int(index))
         return found
-
-
-def _accepted_ms(entry: blocks.Entry, block: blocks.Block) -> int:
-    return (entry.extra.accepted_ms if entry.extra is not None else 0) or block.accepted_ms
 
 
 def _is_to(value: bytes | None, tail: str) -> bool:

@@ -33,9 +33,10 @@ def doubt(
     text: str = "Good morning",
     sender: str = SENDER,
     known: bool = True,
+    message_id: str = "",
 ) -> Doubt:
     entry = Entry(TO, sender, text, None, parts) if known else None
-    return Doubt(place, list(range(parts)), (NOW_S + since_s) * 1000, entry)
+    return Doubt(place, list(range(parts)), (NOW_S + since_s) * 1000, entry, 0, message_id)
 
 
 def settled(doubts: list[Doubt], orphans: dict[bytes, Parked], *, one_receipt: bool = False) -> list[Settled]:
@@ -219,3 +220,31 @@ def test_orphans_are_found_by_the_end_of_either_number_and_count_once() -> None:
     assert found["345678"] == {b"1": first, b"2": other}
     assert found["069000"] == {b"1": first, b"2": other}
     assert set(found) == {"345678", "069000"}
+
+
+# -- copies of one message -------------------------------------------------------------------------------
+
+COPIES = [doubt("1-1.0", message_id="m"), doubt("1-2.0", since_s=50, message_id="m")]
+OTHER = doubt("1-3.0", since_s=60, message_id="n")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_receipt_is_of_the_last_copy(order: int) -> None:
+    """The first may never have left; whichever it is, the message was taken."""
+    (found,) = settled(COPIES[::order], {b"k": orphan(55)})
+    assert (found.place, found.key) == ("1-2.0", b"k")
+
+
+def test_two_receipts_are_of_both_copies() -> None:
+    found = settled(COPIES, {b"k": orphan(55), b"l": orphan(56)})
+    assert [(each.place, each.key) for each in found] == [("1-2.0", b"k"), ("1-1.0", b"l")]
+
+
+def test_one_receipt_of_two_messages_is_nobodys_however_many_copies_there_are() -> None:
+    assert settled([*COPIES, OTHER], {b"k": orphan(65)}) == []
+
+
+def test_two_receipts_of_two_messages_are_not_both_of_one() -> None:
+    found = settled([*COPIES, OTHER], {b"k": orphan(65), b"l": orphan(66)})
+    assert {each.place for each in found} == {"1-2.0", "1-3.0"}
+    assert {each.key for each in found} == {b"k", b"l"}
