@@ -191,7 +191,7 @@ class Settling:
             }
             told = settle(
                 [
-                    Doubt(place, parts, since_ms, *entries.get(place, (None,)))
+                    Doubt(place, parts, since_ms, *entries.get(place, (None, 0, "")))
                     for place, (parts, since_ms) in places.items()
                 ],
                 waiting,
