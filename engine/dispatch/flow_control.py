@@ -180,11 +180,11 @@ class FlowControl:
         while True:
             self.heed(self._clock.monotonic())
             wait_s = self._health.look_again_in(self._clock.monotonic())
-            if await self._health_bell.wait(wait_s) is False:
-                self.heed(self._clock.monotonic())
-                self.pump()
-            else:
+            if await self._health_bell.wait(wait_s):
                 await anyio.sleep(HEALTH_GRAIN_S)
+            self.heed(self._clock.monotonic())
+            # What waits may have nobody else to wake it.
+            self.pump()
 
     async def keep_moving(self) -> None:
         """A task: what could not be moved away for want of room is asked again."""
@@ -217,6 +217,7 @@ class FlowControl:
         self._recorder.grants.windows = sum(bind.window for bind in self._binds.sending if bind.bound)
         self._health.binds(len(self._outgoing.binds), now)
         self.heed(now)
+        self._health_bell.ring()
         self._recorder.grants.want()
         self._taker.bell.ring()
 

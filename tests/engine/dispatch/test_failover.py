@@ -162,6 +162,27 @@ def test_binds_that_stay_down_send_what_waits_elsewhere() -> None:
     run(story, TWO)
 
 
+def test_a_bind_that_comes_back_is_tried_though_nothing_else_happens() -> None:
+    """Its breaker's pause is not over when it comes, and nobody else wakes what waits for it."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        bind.lose()
+        await house.later(10.2)
+        assert house.engine.open_carriers == {"docomo"}
+        await house.accept(*texts(1))
+        await house.later(0.1)
+        bind.bind_again()
+        assert bind.waiting == []
+        await house.later(5)
+        assert seen(bind) == ["0"]
+        bind.answer("A1")
+        await house.settle()
+        assert house.engine.open_carriers == set()
+
+    run(story)
+
+
 def test_throttling_lowers_the_window_and_the_rate_and_both_come_back() -> None:
     async def story(house: House) -> None:
         bind = house.bind()
