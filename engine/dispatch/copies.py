@@ -82,11 +82,14 @@ class Copies:
             self.note_sent(work, place, part, text)
             return place
         entry = ahead.entries[position]
-        if entry is None or position < ahead.next or position in ahead.skip or entry.parts > 1:
+        if entry is None or entry.parts > 1:
             return None
-        ahead.skip.add(position)
-        if position < ahead.grant:
-            work.resolved_parts += 1
+        if not work.goes_on_no_more(ahead, position):
+            if position < ahead.next or position in ahead.skip:
+                return None
+            ahead.skip.add(position)
+            if position < ahead.grant:
+                work.resolved_parts += 1
         ahead.sent.append(position)
         ahead.ids.append(text)
         if ahead.has_long:

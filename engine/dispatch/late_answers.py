@@ -105,7 +105,8 @@ class LateAnswers:
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
             place = self._copies.withdraw(work, run, index, part, text)
-            copied = self._copies.hops(run, index) > 1 or (place is None and self._config.in_doubt != "never")
+            on_its_way = place is None and self._config.in_doubt != "never"
+            copied = self._copies.hops(run, index) > 1 or on_its_way or place in work.doubted
             doubled = True if copied or extra.doubled else WITHDRAWN
             if place is None:
                 # The copy is on its way or there is none: both may be told of, and the block of the first

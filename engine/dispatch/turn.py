@@ -45,6 +45,8 @@ class Turn:
         self.due_times: list[int] = []
         self.doubts: list[bytes] = []
         """Fields and values of `{c}:doubts`, alternating."""
+        self.doubted: set[tuple[str, int]] = set()
+        """(block, index) of whose answers are lost by this turn."""
         self.resolved_parts = 0
         self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
 
@@ -80,6 +82,8 @@ class Turn:
 
     def doubt(self, run: Run, index: int, entry: Entry, parts: list[int]) -> None:
         """The answers to these parts are lost: a receipt may tell of them."""
+        if parts:
+            self.doubted.add((run.block_id, index))
         if entry.extra is None or entry.extra.receipt:
             for part in parts:
                 self.doubts += [doubt_field(entry.to, run.block_id, index, part), b"%d" % self.now_ms]
@@ -148,6 +152,17 @@ class Turn:
             extra,
         )
         self.later.setdefault(key, []).append((run, index, moved, command_status))
+
+    def goes_on_no_more(self, run: Run, index: int) -> bool:
+        """Take back that this message goes on later, as was decided in this turn. Whether it was."""
+        for key, items in self.later.items():
+            for position, (each, at, _, _) in enumerate(items):
+                if each is run and at == index:
+                    del items[position]
+                    if not items:
+                        del self.later[key]
+                    return True
+        return False
 
     def go_elsewhere(
         self,

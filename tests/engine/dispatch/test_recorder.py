@@ -861,3 +861,30 @@ def test_nothing_is_sent_whose_shortest_validity_outlives_its_expiry() -> None:
         assert await house.states() == [(mid, "expired")]
 
     run(story)
+
+
+@pytest.mark.parametrize("copy", ["refused", "in doubt"])
+def test_an_answer_that_comes_with_its_copy_s_end_keeps_the_next_copy_from_being_sent(copy: str) -> None:
+    """Both are heard in one turn: the copy would go on later, and the first one is known to be taken."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.time_out()
+        await house.later(20)
+        if copy == "refused":
+            bind.answer(c.ESME_RMSGQFUL)
+        else:
+            bind.time_out()
+        bind.answer_late("A1")
+        await house.later(200)
+        assert len(bind.seen) == 2
+        bind.receipt("A1")
+        (told,) = await house.told()
+        assert isinstance(told, Report)
+        assert (told.message_id, told.state) == (mid, "delivered")
+        assert told.possibly_doubled == (copy == "in doubt")
+        await house.later(3_000)
+        assert {key for key in house.left_over() if key != "doubts"} == set()
+
+    run(story)
