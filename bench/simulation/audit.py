@@ -38,8 +38,8 @@ SLACK_S: Final = 1.0
 WRITTEN_DOWN_S: Final = 10.0
 """After an answer was read, with a store that answers. (A batch waits for the one before it.)"""
 KEPT_KEYS: Final = (b"{todoke}:", b":ref:", b":concat:", b":version", b":slot:", b":acked", b":answers")
-"""What may stay in the store: the epoch, the names served, counters, reference buckets and answers to questions
-that were taken back (they expire), how far an app has read.
+"""What may stay in the store: the epoch, the names served, counters, reference buckets and answers nobody
+waits for (they expire), how far an app has read.
 """
 
 
