@@ -105,10 +105,7 @@ def settle(
         rivals = [other for other, theirs in fitting if not set(theirs).isdisjoint(keys)]
         if len(keys) < _needed(rivals, one_receipt):
             continue
-        messages = {other.message for other in rivals}
-        if len(messages) > 1 and newest[doubt.message] != doubt.place:
-            continue  # what is left may be another's
-        several = len(messages) > 1 or len(doubt.parts) > 1
+        several = len({other.message for other in rivals}) > 1 or len(doubt.parts) > 1
         if several and len({orphans[key].receipt.state for key in keys}) > 1:
             continue  # one of them was delivered and another was not: which?
         mine = [key for key in keys if key not in used][: _needed([doubt], one_receipt)]
@@ -119,10 +116,15 @@ def settle(
 
 
 def _needed(doubts: list[Doubt], one_receipt: bool) -> int:
-    """So many receipts there are if every message was taken once."""
-    if one_receipt:
-        return len({doubt.message for doubt in doubts})
-    return len({(doubt.message, part) for doubt in doubts for part in doubt.parts})
+    """So many receipts have to be there before one is taken for any of these parts.
+
+    As many as were sent, or some may be of what was taken twice and none of what was not taken at all. Only
+    where all are copies of one part it does not matter: it was taken.
+    """
+    names = {(doubt.message, 0 if one_receipt else part) for doubt in doubts for part in doubt.parts}
+    if len(names) == 1:
+        return 1
+    return len(doubts) if one_receipt else sum(len(doubt.parts) for doubt in doubts)
 
 
 def _fits(doubt: Doubt, parked: Parked, doubted_after_s: float) -> bool:

@@ -244,7 +244,14 @@ def test_one_receipt_of_two_messages_is_nobodys_however_many_copies_there_are() 
     assert settled([*COPIES, OTHER], {b"k": orphan(65)}) == []
 
 
-def test_two_receipts_of_two_messages_are_not_both_of_one() -> None:
-    found = settled([*COPIES, OTHER], {b"k": orphan(65), b"l": orphan(66)})
-    assert {each.place for each in found} == {"1-2.0", "1-3.0"}
-    assert {each.key for each in found} == {b"k", b"l"}
+def test_two_receipts_of_two_messages_may_both_be_of_the_one_that_was_sent_twice() -> None:
+    orphans = {b"k": orphan(65), b"l": orphan(66)}
+    assert settled([*COPIES, OTHER], orphans) == []
+    found = settled([*COPIES, OTHER], {**orphans, b"m": orphan(67)})
+    assert {each.place for each in found} == {"1-1.0", "1-2.0", "1-3.0"}
+
+
+def test_two_receipts_of_a_long_message_sent_twice_may_be_of_one_part() -> None:
+    copies = [doubt("1-1.0", 2, message_id="m"), doubt("1-2.0", 2, 50, message_id="m")]
+    assert settled(copies, {b"k": orphan(55), b"l": orphan(56)}) == []
+    assert len(settled(copies, {key: orphan(55) for key in (b"k", b"l", b"m", b"n")})) == 4
