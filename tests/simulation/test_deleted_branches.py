@@ -41,7 +41,7 @@ CASES: Final[tuple[Case, ...]] = (
     Case("response-timer", "lost_responses", 1, "lost: "),
     Case("enquire-link", "freeze", 6, "deliverable messages delivered"),
     Case("held-second-look", "lost_responses", 6, ""),
-    Case("first-look", "store_slow,throttled", 1, "", 100),
+    Case("first-look", "store_slow,throttled", 5, "", 100),
     Case("fence", "halt", 7, ""),
     Case("fenced", "halt", 6, ""),
     Case("lease-margin", "halt", 9, ""),
