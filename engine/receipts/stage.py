@@ -379,11 +379,11 @@ class ReceiptStage:
                 position for position in waited if numbers_of(work.receipt(position)).isdisjoint(doubted)
             ]
         keys = work.keys
-        applied = [
+        applied = {
             position
             for position in ready
             if batch.apply(keys[position], work.receipt(position), found[position], exact=True)
-        ]
+        }
         return [position for position in contested if position not in applied]
 
     def _learn_form(self, agreeing: int) -> None:
