@@ -69,7 +69,7 @@ class _Work:
     (`parked`).
     """
 
-    __slots__ = ("came_s", "items", "keys", "parked", "receipts")
+    __slots__ = ("came_s", "items", "keys", "parked", "receipts", "stored")
 
     def __init__(self, parked: bool) -> None:
         self.receipts: list[Receipt | None] = []
@@ -80,6 +80,8 @@ class _Work:
         """The PDUs they came in; empty for parked ones."""
         self.came_s: list[int] = []
         """The seconds at which parked ones came; empty for what was asked for."""
+        self.stored: dict[bytes, bytes] = {}
+        """The values of the orphans by key, as they were when the parked ones were read out of them."""
         self.parked = parked
 
     def receipt(self, position: int) -> Receipt:
@@ -338,9 +340,17 @@ class ReceiptStage:
         )
         if not keys:
             return batch, []
-        (found,) = await self._stage.read(
-            [("HMGET", self._keys.receipts, *keys)], (self._keys.receipts_version,)
-        )
+        reads: list[tuple[Any, ...]] = [("HMGET", self._keys.receipts, *keys)]
+        if work.stored:
+            reads.append(("HMGET", self._keys.orphans, *work.stored))
+        found, *orphans = await self._stage.read(reads, (self._keys.receipts_version,))
+        if orphans:
+            # Another process may have parked one more under a key since: what was not read is not cleared.
+            work.stored = {
+                key: value
+                for (key, value), now in zip(work.stored.items(), orphans[0], strict=True)
+                if now == value
+            }
         frames = [b""] * len(keys) if work.parked else [item[3] for item in work.items]
         missed = batch.apply_all(keys, work.receipts, found, frames, work.receipt)
         if not work.parked:
@@ -451,9 +461,11 @@ class ReceiptStage:
         return commands
 
     def _clear(self, work: _Work, unmatched: list[int]) -> list[tuple[Any, ...]]:
-        """Take the parked receipts that found their message out of the orphans; the others stay."""
+        """Take the parked receipts that found their message out of the orphans; the others stay, and so do
+        keys under which there is more than what was read.
+        """
         kept = {work.keys[position] for position in unmatched}
-        cleared = list({key for key in work.keys if key not in kept})
+        cleared = [key for key in work.stored if key not in kept]
         return [("HDEL", self._keys.orphans, *cleared)] if cleared else []
 
     async def _park(
@@ -505,7 +517,10 @@ class ReceiptStage:
         (found,) = await self._stage.read_surely([("HMGET", self._keys.orphans, *looked)])
         work = _Work(parked=True)
         for key, value in zip(looked, found, strict=True):
-            for parked in decode_parked(value) if value is not None else ():
+            if value is None:
+                continue
+            work.stored[key] = value
+            for parked in decode_parked(value):
                 work.receipts.append(parked.receipt)
                 work.keys.append(key)
                 work.came_s.append(parked.came_s)

@@ -99,6 +99,61 @@ def test_an_answer_whose_record_lost_its_reply_still_finds_the_receipt_that_came
         run(story, seed=seed)
 
 
+def test_a_receipt_parked_while_an_earlier_one_finds_its_message_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The account's other process looks for the message before its answer, and parks its end while the
+    first receipt, which was none, is just being taken up.
+    """
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.receipt("A1", stat="ACCEPTD")
+        other = await house.neighbour()
+        ours, theirs = house.carrier().receipts._stage, other.carrier().receipts._stage
+        looks, parked, taken_up = trio.Event(), trio.Event(), trio.Event()
+        orphans = ("HMGET", CarrierKeys("docomo").orphans)
+
+        async def parks_late(*args: Any, commit: Any = theirs.commit) -> Any:
+            await looks.wait()
+            replies = await commit(*args)
+            parked.set()
+            return replies
+
+        async def looks_late(commands: list[tuple[Any, ...]], *watch: Any, read: Any = theirs.read) -> Any:
+            if parked.is_set() and commands[0][:2] == orphans:
+                await taken_up.wait()
+            return await read(commands, *watch)
+
+        async def reads_before(commands: list[tuple[Any, ...]], *watch: Any, read: Any = ours.read) -> Any:
+            replies = await read(commands, *watch)
+            if commands[0][:2] == orphans:
+                looks.set()
+                await parked.wait()
+            return replies
+
+        async def commits(*args: Any, commit: Any = ours.commit) -> Any:
+            replies = await commit(*args)
+            taken_up.set()
+            return replies
+
+        for stage, name, instead in (
+            (theirs, "commit", parks_late),
+            (theirs, "read", looks_late),
+            (ours, "read", reads_before),
+            (ours, "commit", commits),
+        ):
+            monkeypatch.setattr(stage, name, instead)
+        other.bind().receipt("A1")
+        await house.settle()
+        bind.answer("A1")
+        await taken_up.wait()
+        assert await house.states() == [(mid, "delivered")]
+
+    run(story)
+
+
 def test_only_exact_ids_where_the_carrier_says_so() -> None:
     async def story(house: House) -> None:
         bind = house.bind()
