@@ -44,10 +44,15 @@ class Copies:
 
     def is_away(self, run: Run, index: int) -> bool:
         """Whether the copy of a message in doubt stands in a block that is not in hand here."""
+        place = self._last(run, index)
+        return place != (run.block_id, index) and place[0] not in self._outgoing.runs
+
+    def _last(self, run: Run, index: int) -> tuple[str, int]:
+        """Where the last copy of this message is that was made here, or the message itself."""
         place = (run.block_id, index)
         while place in self._moved:
             place = self._moved[place]
-        return place != (run.block_id, index) and place[0] not in self._outgoing.runs
+        return place
 
     def hops(self, run: Run, index: int) -> int:
         """How many copies of this part's message were made since, for this doubt and for later ones."""
@@ -62,10 +67,7 @@ class Copies:
 
         Returns where the copy stood; None if there is none, or it cannot be stopped any more.
         """
-        place = (run.block_id, index)
-        while place in self._moved:
-            place = self._moved[place]
-        block_id, position = place
+        place = block_id, position = self._last(run, index)
         withdrawn = self._open.get(block_id)
         if withdrawn is None or (position, ALL_PARTS) in withdrawn or (position, part) in withdrawn:
             # Of two late answers for one part the second tells of one copy more.
@@ -84,7 +86,7 @@ class Copies:
         entry = ahead.entries[position]
         if entry is None or entry.parts > 1:
             return None
-        if not work.goes_on_no_more(ahead, position):
+        if work.superseded.pop(place, None) is None:
             if position < ahead.next or position in ahead.skip:
                 return None
             ahead.skip.add(position)
@@ -97,6 +99,19 @@ class Copies:
         ahead.open -= 1
         work.touch(ahead)
         return place
+
+    def mark(self, work: Turn, run: Run, index: int, text: str) -> None:
+        """The first copy of this message was taken, under this message_id. Should the one that is on its way
+        be refused or lost, no further one is sent, and the message is not refused.
+        """
+        block_id, position = place = self._last(run, index)
+        ahead = self._outgoing.runs.get(block_id)
+        if ahead is None or ahead is run or position >= ahead.next or position in ahead.skip:
+            return
+        entry = ahead.entries[position]
+        if entry is not None and entry.parts == 1:
+            ahead.taken.setdefault(position, text)
+            work.taken.add(place)
 
     def note_sent(self, work: Turn, place: tuple[str, int], part: int, text: str) -> None:
         """A part was taken whose block is not in hand, or has no more to send."""

@@ -80,6 +80,14 @@ class LateAnswers:
             log.info("%s: %d answers came after their messages were forgotten", self._config.name, number)
         self._inbox.late = kept + self._inbox.late
 
+    def mark(self, work: Turn) -> None:
+        """Before anything is decided in this turn: which copies on their way have a first one that was
+        taken.
+        """
+        for (run, index, _part), _command_id, command_status, message_id, _sequence in self._inbox.late:
+            if not command_status:
+                self._copies.mark(work, run, index, message_id.decode("latin-1"))
+
     def take(self, work: Turn) -> list[Answer]:
         """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is
         withdrawn. Returns those that are facts, but not to be decided about here.

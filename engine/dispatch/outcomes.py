@@ -170,6 +170,8 @@ class Outcomes:
         doubtful = [part for part, outcome in failed.items() if outcome == IN_DOUBT]
         doubt = bool(doubtful)
         work.doubt(run, index, entry, doubtful)
+        if self._was_taken_before(work, run, index, entry):
+            return
         worst, last_status, full_s = self._worst(entry, extra, statuses)
         if worst is not None and worst.after_s is None:
             whole = entry.parts == 1 or pending is None or len(pending) == entry.parts
@@ -209,6 +211,39 @@ class Outcomes:
         )
         work.go_on_later(run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
 
+    def _was_taken_before(self, work: Turn, run: Run, index: int, entry: Entry) -> bool:
+        """Whether this copy, which was refused, lost or not written, has a first one that was taken: the
+        receipt of that one tells the end of the message, and no further one is sent.
+        """
+        if index not in run.taken:
+            return False
+        place = (run.block_id, index)
+        if place in work.taken:
+            # As a late answer of this very turn says: it is withdrawn when that is taken up.
+            work.superseded[place] = (run, index, entry)
+        else:
+            self._end_taken(work, run, index, entry)
+        return True
+
+    def end_superseded(self, work: Turn) -> None:
+        """Copies that no late answer of this turn withdrew after all."""
+        for run, index, entry in work.superseded.values():
+            self._end_taken(work, run, index, entry)
+
+    def _end_taken(self, work: Turn, run: Run, index: int, entry: Entry) -> None:
+        message_id = run.taken[index]
+        run.sent.append(index)
+        run.ids.append(message_id)
+        if run.has_long:
+            run.parts.append(0)
+        run.open -= 1
+        work.touch(run)
+        self._counts["resolved_late"] += 1
+        if entry.extra is not None and not entry.extra.receipt:
+            work.tell(run, index, entry, "sent", doubled=True)
+        elif not message_id:
+            work.tell(run, index, entry, "unknown", NO_MESSAGE_ID, doubled=True)
+
     def _worst(self, entry: Entry, extra: Extra, statuses: list[int]) -> _Worst:
         """A final refusal outweighs those that may be tried again, and of these the longest wait does."""
         worst: retry.Decision | None = None
@@ -242,6 +277,8 @@ class Outcomes:
                     self._long_part_done(work, run, index, at_ms, OUT_OF_TIME)
                 continue
             work.resolved_parts += parts_to_send(entry)
+            if self._was_taken_before(work, run, index, entry):
+                continue
             if kind == NOT_NOW:
                 extra = msgspec.structs.replace(
                     entry.extra or Extra(),

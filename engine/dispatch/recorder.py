@@ -197,6 +197,9 @@ class Recorder:
         ended, inbox.ended = inbox.ended, []
         for run in ended:
             work.touch(run)
+        if inbox.late:
+            # First: what is heard of copies in this turn is judged by it.
+            self._late_answers.mark(work)
         if answers:
             self._outcomes.take_answers(work, answers)
         if inbox.doubts:
@@ -209,6 +212,7 @@ class Recorder:
         if inbox.late:
             for fact in self._late_answers.take(work):
                 self.on_facts([fact])
+            self._outcomes.end_superseded(work)
         cancelled = self.cancellations.take(work)
         if self.failover.moving:
             self.failover.choose(work)

@@ -66,6 +66,7 @@ class Run:
         "skip",
         "slot",
         "stream_id",
+        "taken",
         "taken_at",
         "tried_moving",
         "usable",
@@ -105,6 +106,8 @@ class Run:
         self.long: dict[int, LongMessage] = {}
         self.skip: set[int] = set()
         """Entries not to be written: ended before (journal, cancellation) or forgotten."""
+        self.taken: dict[int, str] = {}
+        """Entries on their way whose earlier copy was taken, as a late answer says -> its message_id."""
         self.fresh = True
         """Its journal has not been read yet (a cancellation may be in it)."""
         self.claimed = False

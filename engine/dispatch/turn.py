@@ -47,6 +47,11 @@ class Turn:
         """Fields and values of `{c}:doubts`, alternating."""
         self.doubted: set[tuple[str, int]] = set()
         """(block, index) of whose answers are lost by this turn."""
+        self.taken: set[tuple[str, int]] = set()
+        """(block, index) of copies on their way of which a late answer of this turn says that their first one
+        was taken ..."""
+        self.superseded: dict[tuple[str, int], tuple[Run, int, Entry]] = {}
+        """... and those of them that were refused, lost or not written, as this turn says too."""
         self.resolved_parts = 0
         self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
 
@@ -152,17 +157,6 @@ class Turn:
             extra,
         )
         self.later.setdefault(key, []).append((run, index, moved, command_status))
-
-    def goes_on_no_more(self, run: Run, index: int) -> bool:
-        """Take back that this message goes on later, as was decided in this turn. Whether it was."""
-        for key, items in self.later.items():
-            for position, (each, at, _, _) in enumerate(items):
-                if each is run and at == index:
-                    del items[position]
-                    if not items:
-                        del self.later[key]
-                    return True
-        return False
 
     def go_elsewhere(
         self,

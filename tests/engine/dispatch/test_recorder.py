@@ -863,28 +863,39 @@ def test_nothing_is_sent_whose_shortest_validity_outlives_its_expiry() -> None:
     run(story)
 
 
-@pytest.mark.parametrize("copy", ["refused", "in doubt"])
-def test_an_answer_that_comes_with_its_copy_s_end_keeps_the_next_copy_from_being_sent(copy: str) -> None:
-    """Both are heard in one turn: the copy would go on later, and the first one is known to be taken."""
+@pytest.mark.parametrize("heard", ["before", "with"])
+@pytest.mark.parametrize("copy", [c.ESME_RMSGQFUL, c.ESME_RINVDSTADR, "in doubt"])
+@pytest.mark.parametrize("receipt", [True, False])
+def test_a_copy_that_is_refused_or_lost_is_the_last_when_the_first_one_was_taken(
+    heard: str, copy: int | str, receipt: bool
+) -> None:
+    """The late answer to the first is heard before the copy's end, or with it in one turn: the message is
+    neither refused nor sent a third time, and the receipt of the first tells its end.
+    """
 
     async def story(house: House) -> None:
         bind = house.bind()
-        (mid,) = await house.accept("a")
+        (mid,) = await house.accept(Valid(NUMBER, text="a", receipt=receipt))
         bind.time_out()
         await house.later(20)
-        if copy == "refused":
-            bind.answer(c.ESME_RMSGQFUL)
+        bind.answer_late("A1")
+        if heard == "before":
+            await house.settle()
+        if isinstance(copy, int):
+            bind.answer(copy)
         else:
             bind.time_out()
-        bind.answer_late("A1")
         await house.later(200)
         assert len(bind.seen) == 2
-        bind.receipt("A1")
+        if receipt:
+            assert await house.told() == []
+            bind.receipt("A1")
         (told,) = await house.told()
         assert isinstance(told, Report)
-        assert (told.message_id, told.state) == (mid, "delivered")
-        assert told.possibly_doubled == (copy == "in doubt")
-        await house.later(3_000)
-        assert {key for key in house.left_over() if key != "doubts"} == set()
+        assert (told.message_id, told.state) == (mid, "delivered" if receipt else "sent")
+        # What was said in the index while the copy was on its way stays said.
+        assert told.possibly_doubled == (copy == "in doubt" or heard == "before")
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
 
     run(story)
