@@ -121,7 +121,9 @@ class Grants:
         self._inbox.bell.ring()
 
     def first_look(self, run: Run, records: list[bytes]) -> None:
-        """The journal of a run as of its first grant: a cancellation or a late answer may be there."""
+        """The journal of a run as of its first grant, or of a later one of copies: a cancellation or a late
+        answer may be there, about what was not granted before.
+        """
         run.fresh = False
         if len(records) <= 1:
             return
@@ -129,7 +131,7 @@ class Grants:
         before = run.open
         for index in sorted(set(progress.ended) | {index for index, _ in progress.sent}):
             entry = run.entries[index]
-            if index in run.skip or entry is None:
+            if index < run.next or index in run.skip or entry is None:
                 continue
             wanted = blocks.pending_parts(entry)
             missing = [part for part in wanted if (index, part) not in progress.sent]

@@ -152,8 +152,8 @@ class Recorder:
         cancelled = self._decide(work)
         raised = self.grants.grant(work)
         # A journal is read in the very step that grants for the first time, or claims: a cancellation is in
-        # it, or finds it changed.
-        fresh = [run for run in raised if run.fresh]
+        # it, or finds it changed. So is that of copies in every step that grants more of them.
+        fresh = [run for run in raised if run.fresh or run.has_copies]
         claims = self._claims.claim(work, fresh)
         if not (work.dirty or work.commands or work.events or work.endings or work.rx or work.later):
             inbox.in_turn = []

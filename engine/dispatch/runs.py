@@ -53,6 +53,7 @@ class Run:
         "entries",
         "fresh",
         "grant",
+        "has_copies",
         "has_long",
         "ids",
         "journal_key",
@@ -103,6 +104,10 @@ class Run:
         self.open = len(block.entries)
         """Entries without a recorded end of dispatch."""
         self.has_long = False
+        self.has_copies = False
+        """Some of its messages were sent before and are in doubt: whoever hears of such a one writes that
+        into the journal of its copy as long as that is not granted.
+        """
         self.long: dict[int, LongMessage] = {}
         self.skip: set[int] = set()
         """Entries not to be written: ended before (journal, cancellation) or forgotten."""

@@ -387,6 +387,9 @@ class Taker:
 
     def _add(self, run: Run) -> None:
         run.has_long = any(entry is not None and entry.parts > 1 for entry in run.entries)
+        run.has_copies = any(
+            entry is not None and entry.extra is not None and entry.extra.doubled for entry in run.entries
+        )
         self._outgoing.add(run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from todoke.codecs import constants as c
 from todoke.engine.messages import Report, Valid
 from todoke_tests_kit import NUMBER, House, node_config, run
@@ -118,3 +119,32 @@ def test_an_answer_to_a_retried_message_under_an_id_given_before_stands_beside_i
         assert house.left_over() == {}
 
     run(story, node_config({"history_s": 10, "hold_s": 15}))
+
+
+@pytest.mark.parametrize("receipt", [True, False])
+def test_what_is_heard_of_a_message_whose_copy_waits_behind_granted_ones_stops_the_copy(
+    receipt: bool,
+) -> None:
+    """The block of the copies is in hand and granted in part: the rest of its journal is read again."""
+
+    async def story(house: House) -> None:
+        bind = house.bind(window=4)
+        mids = await house.accept(*[Valid(NUMBER, text=text, receipt=receipt) for text in "abcd"])
+        token = bind.waiting[3][0]
+        bind.time_out()
+        bind.lose()
+        bind.bind_again(window=1)
+        await house.later(20)
+        assert (len(bind.seen), house.grants()) == (5, 2)
+        assert await house.carrier().late.write([(token, c.SUBMIT_SM_RESP, 0, b"A3", 1)]) == []
+        await house.answer_each(bind)
+        assert len(bind.seen) == 7
+        if receipt:
+            for message_id in ("A3", "A0", "A1", "A2"):
+                bind.receipt(message_id)
+        told = [(each.message_id, each.possibly_doubled) for each in await house.told()]
+        assert told == [(mids[3], False), *((mid, True) for mid in mids[:3])]
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
+
+    run(story)
