@@ -30,7 +30,8 @@ from ..ledger.port import StoreError
 from ..receipts.correlation import Batch
 from ..receipts.fields import decode_parked, index_key, index_keys, next_look
 from .block_look import BlockLook, is_origin
-from .settling import Found, Settling
+from .copies import ALL_PARTS
+from .settling import Found, Release, Settling
 
 log = logging.getLogger("todoke.due")
 
@@ -163,7 +164,8 @@ class DueStage:
             await self._stage.unwatch()
             return
         now_s = int(self._clock.wall())
-        settled, more = await self._settling.withdraw(block_id, now_s) if held else ([], [])
+        look = await self._settling.look(block_id, now_s) if held else Release([], [], [])
+        settled = look.withdrawn
         record = blocks.Record(
             blocks.FORMAT,
             self._epoch,
@@ -171,6 +173,7 @@ class DueStage:
             [each.position for each in settled],
             [each.part for each in settled],
             [each.message_id for each in settled],
+            [(position, blocks.TOLD, 0, "") for position in look.told],
         )
         replies = await self._stage.commit(
             [
@@ -179,13 +182,16 @@ class DueStage:
                 # What was held has waited, and its time may be short: it goes before fresh messages. Copies
                 # are few, no more than twice the windows for a fault.
                 ("XADD", self._keys.lanes[HELD_LANE if held else lane], "*", b"b", block_id),
-                *more,
+                *look.commands,
             ]
         )
         if replies is None:
             # A cancellation or a late answer was written meanwhile.
             self.notice(0)
-        elif settled:
+            return
+        for position in look.told:
+            self.on_settled(block_id, position, ALL_PARTS)
+        if settled:
             log.info("%s: %d parts in doubt were taken, as receipts say", self._config.name, len(settled))
             self.settled += len(settled)
             for each in settled:

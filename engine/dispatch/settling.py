@@ -15,9 +15,11 @@ from ..config import CarrierConfig
 from ..ledger import blocks
 from ..ledger.durable import SCAN_COUNT, DurableStage
 from ..ledger.keys import CarrierKeys
+from ..receipts.correlation import read_table
 from ..receipts.fields import (
     BEFORE_DOUBT_S,
     DESTINATION_DIGITS,
+    WAITING,
     WITHDRAWN,
     Origin,
     Parked,
@@ -52,6 +54,16 @@ class Withdrawn(NamedTuple):
     message_id: str
 
 
+class Release(NamedTuple):
+    """What is known of a held block when its time comes."""
+
+    withdrawn: list[Withdrawn]
+    told: list[int]
+    """Positions of copies that would send nothing but what receipts have told of."""
+    commands: Commands
+    """The index entries that follow."""
+
+
 class Found(NamedTuple):
     """A part in doubt that an orphan speaks of."""
 
@@ -74,16 +86,42 @@ class Settling:
         """The questions how many orphans and doubts there are: without either `find` finds nothing."""
         return [("HLEN", self._keys.orphans), ("HLEN", self._keys.doubts)]
 
-    async def withdraw(self, block_id: str, now_s: int) -> tuple[list[Withdrawn], Commands]:
-        """What orphans say of a block that was held for them, and the index entries that follow.
+    async def look(self, block_id: str, now_s: int) -> Release:
+        """What orphans and receipts say of a block that was held for them. Raises StoreError."""
+        (body, number) = await self._stage.read([("GET", self._keys.block(block_id)), self.counts[0]])
+        if body is None:
+            return Release([], [], [])
+        block = blocks.decode_block(body)
+        told = await self._told(block)
+        withdrawn, commands = await self._withdraw(block, set(told), now_s) if number else ([], [])
+        return Release(withdrawn, told, commands)
 
-        Raises StoreError.
+    async def _told(self, block: blocks.Block) -> list[int]:
+        """The copies that are not needed: receipts have told of all that they would send. An earlier one's
+        may find the message while a copy is on its way, and that one be refused, or lost, and held once more.
+        """
+        names = {
+            blocks.message_id(self._config.name, block.block_id, index, entry): (index, entry)
+            for index, entry in enumerate(block.entries)
+            if entry is not None and entry.extra is not None and entry.extra.doubled and entry.extra.receipt
+        }
+        if not names:
+            return []
+        (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
+        told: list[int] = []
+        for (index, entry), stored in zip(names.values(), tables, strict=True):
+            _, table = read_table(stored, entry.parts)
+            if all(table[part] != WAITING for part in blocks.pending_parts(entry)):
+                told.append(index)
+        return told
+
+    async def _withdraw(
+        self, block: blocks.Block, told: set[int], now_s: int
+    ) -> tuple[list[Withdrawn], Commands]:
+        """Parts that orphans speak of, but for those of messages whose end is told, and the index entries
+        that follow.
         """
         keys = self._keys
-        body, number = await self._stage.read([("GET", keys.block(block_id)), ("HLEN", keys.orphans)])
-        if not number or body is None:
-            return [], []
-        block = blocks.decode_block(body)
         held: dict[str, tuple[int, blocks.Entry]] = {}
         for index, entry in enumerate(block.entries):
             if entry is not None and entry.extra is not None and entry.extra.doubt and entry.extra.receipt:
@@ -97,19 +135,21 @@ class Settling:
             if settled.place not in held:
                 continue  # held elsewhere, or sent again: its own time comes
             index, entry = held[settled.place]
+            if index in told:
+                continue  # one copy more was taken: `find` tells of it
             assert entry.extra is not None
             if settled.part not in blocks.pending_parts(entry):
                 continue  # its copy was sent from a block before this one: `find` tells whose the receipt is
             withdrawn.append(Withdrawn(index, settled.part, settled.key, settled.message_id))
             origin = Origin(
-                block_id,
+                block.block_id,
                 index,
                 settled.part,
                 entry.parts,
                 block.app,
                 entry.ref,
                 entry.to[-DESTINATION_DIGITS:],
-                blocks.message_id(self._config.name, block_id, index, entry),
+                blocks.message_id(self._config.name, block.block_id, index, entry),
                 # An earlier copy may have been sent for another doubt.
                 WITHDRAWN if entry.extra.doubts <= 1 else True,
             )

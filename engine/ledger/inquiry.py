@@ -94,6 +94,9 @@ async def find(stage: Stage, message_id: str, *, watch: bool = False) -> Standin
             first = first or standing
             carrier, block_id, index = blocks.split_message_id(end[2])
             continue
+        if end is not None and end[0] == blocks.TOLD:
+            await _judge(stage, keys, standing, message_id)
+            return standing
         if end is not None:
             standing.state, standing.final = blocks.STATE_OF_KIND.get(end[0], "unknown"), True
             _, table = await _read_table(stage, keys, standing, message_id)
@@ -140,7 +143,14 @@ async def _read_receipts(
     standing.sent_parts = entry.parts - len(wanted) + len(mine)
     if not mine and index < progress.grant:
         standing.state = "in_doubt"
+    doubled = entry.extra is not None and entry.extra.doubled
     if len(mine) < len(wanted):
+        if doubled:
+            # Receipts of an earlier copy may have told its end while the next one waits.
+            waits = standing.state
+            await _judge(stage, keys, standing, message_id)
+            if not standing.final:
+                standing.state = waits
         return
     standing.state = "submitted"
     if entry.extra is not None and not entry.extra.receipt:
@@ -150,7 +160,7 @@ async def _read_receipts(
     if len(ids) < len(mine):
         standing.state, standing.final = "unknown", True
         return
-    if entry.parts > 1 or (entry.extra is not None and entry.extra.doubled):
+    if entry.parts > 1 or doubled:
         await _judge(stage, keys, standing, message_id)
         return
     (values,) = await stage.read([("HMGET", keys.receipts, *ids)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from todoke.codecs import constants as c
 from todoke_tests_kit import House, Valid, node_config, run
 
 NUMBER = "819000000000"
@@ -261,3 +262,35 @@ def test_what_was_held_goes_before_what_waits() -> None:
         assert (await house.node.status())["queued"] == 0
 
     run(story, HELD)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize(("stat", "state"), [("DELIVRD", "delivered"), ("UNDELIV", "undeliverable")])
+def test_no_copy_is_sent_of_what_receipts_have_told_of_meanwhile(lost: bool, stat: str, state: str) -> None:
+    """The receipt of the first copy finds its message while the second is on its way, and that one is lost,
+    or its number is busy.
+    """
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept("a")
+        bind.time_out()
+        await house.later(16)
+        assert len(bind.seen) == 2
+        bind.receipt("A1", stat)
+        await house.later(70)
+        assert await house.states() == [(mid, state)]
+        assert (await house.query(mid))["state"] == state
+        if lost:
+            bind.time_out()
+        else:
+            bind.answer(c.ESME_RMSGQFUL)
+        await house.later(1)
+        await house.later(400)
+        assert len(bind.seen) == 2
+        assert (await house.query(mid))["state"] == state
+        assert await house.told() == []
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
+
+    run(story)
