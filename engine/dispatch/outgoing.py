@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from math import ceil
 from typing import Final, Protocol
 
 from ...codecs import segment
@@ -272,7 +273,8 @@ class Outgoing:
         wait_s = destinations.until(entry.to, now) - now
         if wait_s <= 0 or (entry.expires_ms and entry.expires_ms - now_ms < self._least_ms):
             return False
-        self.skips.append((run, index, NOT_NOW, now_ms + int(wait_s * 1000)))
+        # Rounded up: what is due before its time is taken and put off again, for as long as it takes.
+        self.skips.append((run, index, NOT_NOW, now_ms + ceil(wait_s * 1000)))
         return True
 
     @property

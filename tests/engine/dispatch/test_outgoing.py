@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from todoke.engine.dispatch.bodies import BodyMaker
+from todoke.engine.dispatch.destinations import FIRST_S, Destinations
 from todoke.engine.dispatch.outgoing import NOT_NOW, Outgoing, grant_more
 from todoke.engine.dispatch.pacing import Pacer
 from todoke.engine.dispatch.runs import LongMessage, Run
@@ -66,6 +67,24 @@ def run(name: str, *texts: str | Entry, lane: str = "normal", granted: int | Non
     made.has_long = any(entry is not None and entry.parts > 1 for entry in entries)
     made.grant = made.usable = len(entries) if granted is None else granted
     return made
+
+
+@given(ahead_s=st.floats(1e-9, 0.01))
+def test_what_waits_for_its_number_is_put_off_beyond_this_moment(ahead_s: float) -> None:
+    """However short the wait is: due at once it would be taken and put off until time passes."""
+    bind = Bind()
+    out = outgoing(0, bind)
+    now = out.clock.monotonic()
+    out.destinations = Destinations()
+    out.destinations.full(NUMBER, now - FIRST_S + ahead_s)
+    out.add(run("1", "a"))
+    out.pump()
+    if out.destinations.until(NUMBER, now) == now:
+        assert bind.taken  # nearer than the clock can tell
+        return
+    ((_, _, kind, at_ms),) = out.skips
+    assert kind == NOT_NOW
+    assert at_ms > out.clock.wall() * 1000
 
 
 def test_nothing_leaves_above_the_grant() -> None:
