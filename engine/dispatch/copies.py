@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+import msgspec
+
 from ..ledger import blocks
+from ..ledger.blocks import Extra
 from ..ledger.keys import CarrierKeys
 from .outgoing import Outgoing
 from .runs import Run
@@ -84,34 +87,32 @@ class Copies:
             self.note_sent(work, place, part, text)
             return place
         entry = ahead.entries[position]
-        if entry is None or entry.parts > 1:
+        if entry is None:
             return None
-        if work.superseded.pop(place, None) is None:
-            if position < ahead.next or position in ahead.skip:
-                return None
-            ahead.skip.add(position)
-            if position < ahead.grant:
-                work.resolved_parts += 1
+        if work.superseded.pop(place, None) is None and not _take_out(work, ahead, position, part, text):
+            return None
         ahead.sent.append(position)
         ahead.ids.append(text)
         if ahead.has_long:
             ahead.parts.append(part)
-        ahead.open -= 1
+        if not blocks.pending_parts(entry) or entry.parts == 1:
+            ahead.open -= 1
         work.touch(ahead)
         return place
 
-    def mark(self, work: Turn, run: Run, index: int, text: str) -> None:
-        """The first copy of this message was taken, under this message_id. Should the one that is on its way
-        be refused or lost, no further one is sent, and the message is not refused.
+    def mark(self, work: Turn, run: Run, index: int, part: int, text: str) -> None:
+        """The first copy of this part was taken, under this message_id. Should the one that is on its way be
+        refused or lost, no further one is sent, and the message is not refused.
         """
         block_id, position = place = self._last(run, index)
         ahead = self._outgoing.runs.get(block_id)
         if ahead is None or ahead is run or position >= ahead.next or position in ahead.skip:
             return
         entry = ahead.entries[position]
-        if entry is not None and entry.parts == 1:
-            ahead.taken.setdefault(position, text)
-            work.taken.add(place)
+        if entry is not None:
+            ahead.taken.setdefault((position, part), text)
+            if entry.parts == 1:
+                work.taken.add(place)
 
     def note_sent(self, work: Turn, place: tuple[str, int], part: int, text: str) -> None:
         """A part was taken whose block is not in hand, or has no more to send."""
@@ -135,3 +136,22 @@ class Copies:
         more.
         """
         self.settled(block_id, index, ALL_PARTS)
+
+
+def _take_out(work: Turn, ahead: Run, position: int, part: int, text: str) -> bool:
+    """Let a part of a copy in hand not be sent; whether that is possible still."""
+    entry = ahead.entries[position]
+    if entry is None or position < ahead.next or position in ahead.skip:
+        return False
+    if entry.parts > 1:
+        extra = entry.extra or Extra()
+        wanted = blocks.pending_parts(entry)
+        left = [each for each in wanted if each != part]
+        if not (text and extra.receipt) or len(left) == len(wanted):
+            return False
+        entry.extra = msgspec.structs.replace(extra, pending=left)
+    if entry.parts == 1 or not left:
+        ahead.skip.add(position)
+    if position < ahead.grant:
+        work.resolved_parts += 1
+    return True

@@ -84,9 +84,9 @@ class LateAnswers:
         """Before anything is decided in this turn: which copies on their way have a first one that was
         taken.
         """
-        for (run, index, _part), _command_id, command_status, message_id, _sequence in self._inbox.late:
+        for (run, index, part), _command_id, command_status, message_id, _sequence in self._inbox.late:
             if not command_status:
-                self._copies.mark(work, run, index, message_id.decode("latin-1"))
+                self._copies.mark(work, run, index, part, message_id.decode("latin-1"))
 
     def take(self, work: Turn) -> list[Answer]:
         """Answers to parts that were in doubt: their ids correlate from now on, and a copy not sent yet is

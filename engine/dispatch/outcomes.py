@@ -165,13 +165,16 @@ class Outcomes:
         pending: list[int] | None,
     ) -> None:
         """One decision for a message: final here, again later, or over another carrier."""
-        extra = entry.extra or Extra()
         statuses = [status for status in failed.values() if status not in (IN_DOUBT, OUT_OF_TIME)]
         doubtful = [part for part, outcome in failed.items() if outcome == IN_DOUBT]
         doubt = bool(doubtful)
         work.doubt(run, index, entry, doubtful)
-        if self._was_taken_before(work, run, index, entry):
-            return
+        if run.taken:
+            left = self._not_taken(work, run, index, entry, list(failed) if pending is None else pending)
+            if not left:
+                return
+            pending = None if pending is None else left
+        extra = entry.extra or Extra()
         worst, last_status, full_s = self._worst(entry, extra, statuses)
         if worst is not None and worst.after_s is None:
             whole = entry.parts == 1 or pending is None or len(pending) == entry.parts
@@ -211,37 +214,48 @@ class Outcomes:
         )
         work.go_on_later(run, index, entry, again, work.now_ms + int(after_s * 1000), last_status)
 
-    def _was_taken_before(self, work: Turn, run: Run, index: int, entry: Entry) -> bool:
-        """Whether this copy, which was refused, lost or not written, has a first one that was taken: the
-        receipt of that one tells the end of the message, and no further one is sent.
+    def _not_taken(self, work: Turn, run: Run, index: int, entry: Entry, parts: list[int]) -> list[int]:
+        """Of these parts of a copy, which were refused, lost or not written: those whose first ones were not
+        taken, as far as is known. If there are none the copy is over: receipts of the first ones tell the end
+        of its message, and no further copy is sent.
         """
-        if index not in run.taken:
-            return False
+        left = [part for part in parts if (index, part) not in run.taken]
         place = (run.block_id, index)
-        if place in work.taken:
+        if not left and place in work.taken:
             # As a late answer of this very turn says: it is withdrawn when that is taken up.
             work.superseded[place] = (run, index, entry)
-        else:
-            self._end_taken(work, run, index, entry)
-        return True
+        elif len(left) < len(parts):
+            self._note_taken(work, run, index, entry, [part for part in parts if part not in left])
+            if left:
+                entry.extra = msgspec.structs.replace(entry.extra or Extra(), pending=left)
+            else:
+                self._end_taken(work, run, index, entry)
+        return left
 
     def end_superseded(self, work: Turn) -> None:
         """Copies that no late answer of this turn withdrew after all."""
         for run, index, entry in work.superseded.values():
+            self._note_taken(work, run, index, entry, [0])
             self._end_taken(work, run, index, entry)
 
-    def _end_taken(self, work: Turn, run: Run, index: int, entry: Entry) -> None:
-        message_id = run.taken[index]
-        run.sent.append(index)
-        run.ids.append(message_id)
-        if run.has_long:
-            run.parts.append(0)
-        run.open -= 1
+    def _note_taken(self, work: Turn, run: Run, index: int, entry: Entry, parts: list[int]) -> None:
+        for part in parts:
+            message_id = run.taken.pop((index, part))
+            run.sent.append(index)
+            run.ids.append(message_id)
+            if run.has_long:
+                run.parts.append(part)
+            if not message_id:
+                entry.extra = msgspec.structs.replace(entry.extra or Extra(), nameless=True)
+            self._counts["resolved_late"] += 1
         work.touch(run)
-        self._counts["resolved_late"] += 1
+
+    def _end_taken(self, work: Turn, run: Run, index: int, entry: Entry) -> None:
+        run.open -= 1
         if entry.extra is not None and not entry.extra.receipt:
             work.tell(run, index, entry, "sent", doubled=True)
-        elif not message_id:
+        elif entry.extra is not None and entry.extra.nameless:
+            work.close_table(run, index, entry)
             work.tell(run, index, entry, "unknown", NO_MESSAGE_ID, doubled=True)
 
     def _worst(self, entry: Entry, extra: Extra, statuses: list[int]) -> _Worst:
@@ -277,7 +291,7 @@ class Outcomes:
                     self._long_part_done(work, run, index, at_ms, OUT_OF_TIME)
                 continue
             work.resolved_parts += parts_to_send(entry)
-            if self._was_taken_before(work, run, index, entry):
+            if run.taken and not self._not_taken(work, run, index, entry, blocks.pending_parts(entry)):
                 continue
             if kind == NOT_NOW:
                 extra = msgspec.structs.replace(

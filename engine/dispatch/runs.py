@@ -111,8 +111,8 @@ class Run:
         self.long: dict[int, LongMessage] = {}
         self.skip: set[int] = set()
         """Entries not to be written: ended before (journal, cancellation) or forgotten."""
-        self.taken: dict[int, str] = {}
-        """Entries on their way whose earlier copy was taken, as a late answer says -> its message_id."""
+        self.taken: dict[tuple[int, int], str] = {}
+        """(entry, part) on its way whose earlier copy was taken, as a late answer says -> its message_id."""
         self.fresh = True
         """Its journal has not been read yet (a cancellation may be in it)."""
         self.claimed = False

@@ -899,3 +899,96 @@ def test_a_copy_that_is_refused_or_lost_is_the_last_when_the_first_one_was_taken
         await house.all_forgotten(3_000)
 
     run(story)
+
+
+TWO_PARTS = "x" * 300
+"""Two parts."""
+
+
+@pytest.mark.parametrize("heard", ["before", "with"])
+@pytest.mark.parametrize("copy", [c.ESME_RMSGQFUL, c.ESME_RINVDSTADR, "in doubt"])
+@pytest.mark.parametrize("receipt", [True, False])
+def test_so_is_that_of_a_part_of_a_long_message(heard: str, copy: int | str, receipt: bool) -> None:
+    """Its other part was answered at once."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(Valid(NUMBER, text=TWO_PARTS, receipt=receipt))
+        bind.answer("A0")
+        bind.time_out()
+        await house.later(20)
+        assert [sent.part for sent in bind.seen] == [0, 1, 1]
+        bind.answer_late("A1")
+        if heard == "before":
+            await house.settle()
+        if isinstance(copy, int):
+            bind.answer(copy)
+        else:
+            bind.time_out()
+        await house.later(200)
+        assert len(bind.seen) == 3
+        if receipt:
+            assert await house.told() == []
+            bind.receipt("A0")
+            bind.receipt("A1")
+        assert await house.states() == [(mid, "delivered" if receipt else "sent")]
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
+
+    run(story)
+
+
+@pytest.mark.parametrize("status", [c.ESME_RMSGQFUL, c.ESME_RINVDSTADR])
+def test_of_a_copy_in_parts_only_those_go_on_whose_first_ones_are_still_in_doubt(status: int) -> None:
+    """Both parts are lost, one answer comes late, and both parts of the copy are refused."""
+
+    async def story(house: House) -> None:
+        bind = house.bind()
+        (mid,) = await house.accept(Valid(NUMBER, text=TWO_PARTS))
+        bind.time_out()
+        await house.later(20)
+        assert len(bind.seen) == 4
+        bind.answer_late("A0")
+        bind.answer(status, status)
+        await house.later(200)
+        if status == c.ESME_RINVDSTADR:
+            assert await house.states() == [(mid, "rejected")]
+            assert len(bind.seen) == 4
+            return
+        assert [sent.part for sent in bind.seen[4:]] == [1]
+        bind.answer("A1")
+        await house.settle()
+        bind.receipt("A0")
+        bind.receipt("A1")
+        assert await house.states() == [(mid, "delivered")]
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
+
+    run(story)
+
+
+def test_a_late_answer_takes_its_part_out_of_a_copy_that_waits_in_hand() -> None:
+    """The window is taken up by the first of two copies."""
+
+    async def story(house: House) -> None:
+        bind = house.bind(window=4)
+        mids = await house.accept(Valid(NUMBER, text=TWO_PARTS), Valid(NUMBER, text=TWO_PARTS))
+        bind.time_out()
+        bind.lose()
+        bind.bind_again(window=1)
+        await house.later(20)
+        assert len(bind.seen) == 5
+        bind.late = bind.late[2:]
+        bind.answer_late("A2")
+        await house.settle()
+        while bind.waiting:
+            bind.answer(f"B{len(bind.seen)}")
+            await house.settle()
+        assert [sent.part for sent in bind.seen[4:]] == [0, 1, 1]
+        for message_id in ("A2", "B5", "B6", "B7"):
+            bind.receipt(message_id)
+        assert sorted(await house.states()) == [(mid, "delivered") for mid in mids]
+        assert house.grants() == 0
+        await house.all_forgotten(3_000)
+
+    run(story)
