@@ -180,7 +180,7 @@ DELETIONS: Final[dict[str, Deletion]] = {
         "DueStage._release, of a held block",
         "the answer was lost, and a receipt says that the part was taken",
         "the copy is released unasked",
-        _edit(DueStage, "_release", (" if held else ([], [])", " if False else ([], [])")),
+        _edit(DueStage, "_release", (" if held else Release(", " if False else Release(")),
     ),
     "withdraw": Deletion(
         "Copies.withdraw",
