@@ -143,6 +143,7 @@ def _take_out(work: Turn, ahead: Run, position: int, part: int, text: str) -> bo
     entry = ahead.entries[position]
     if entry is None or position < ahead.next or position in ahead.skip:
         return False
+    left: list[int] = []
     if entry.parts > 1:
         extra = entry.extra or Extra()
         wanted = blocks.pending_parts(entry)
@@ -150,7 +151,7 @@ def _take_out(work: Turn, ahead: Run, position: int, part: int, text: str) -> bo
         if not (text and extra.receipt) or len(left) == len(wanted):
             return False
         entry.extra = msgspec.structs.replace(extra, pending=left)
-    if entry.parts == 1 or not left:
+    if not left:
         ahead.skip.add(position)
     if position < ahead.grant:
         work.resolved_parts += 1

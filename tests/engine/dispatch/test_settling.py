@@ -22,7 +22,7 @@ def message(text: str = "a", to: str = NUMBER) -> Valid:
 
 
 def told(events: list[Event]) -> list[tuple[str, str, bool]]:
-    return [(type(each).__name__.lower(), each.state, each.possibly_doubled) for each in events]  # type: ignore[union-attr]
+    return [(type(each).__name__.lower(), each.state, each.possibly_doubled) for each in events]
 
 
 def doubts(house: House) -> dict[bytes, bytes]:
@@ -53,7 +53,7 @@ def test_a_receipt_that_comes_after_the_copy_was_sent_finds_its_message() -> Non
         bind.receipt("A1")
         await looked(house)
         (report,) = await house.told()
-        assert report.message_id == mid  # type: ignore[union-attr]
+        assert report.message_id == mid
         assert told([report]) == [("report", "delivered", True)]
         assert doubts(house) == {}
         assert set(house.stored()["rx"]) == {b"a1", b"b1"}, "both ids correlate"
@@ -80,7 +80,7 @@ def test_it_corrects_what_was_told_of_the_copy(first: str) -> None:
         bind.receipt("A1")
         await looked(house)
         found = await house.told()
-        assert [each.message_id for each in found] == [mid]  # type: ignore[union-attr]
+        assert [each.message_id for each in found] == [mid]
         assert told(found) == [("correction", "delivered", True)]
 
     run(story, HELD)
@@ -129,7 +129,7 @@ def test_one_receipt_for_two_in_doubt_finds_neither() -> None:
         bind.receipt("A2")
         await looked(house)
         found = await house.told()
-        assert sorted(each.message_id for each in found) == sorted(mids)  # type: ignore[union-attr]
+        assert sorted(each.message_id for each in found) == sorted(mids)
         assert set(told(found)) == {("report", "delivered", True)}
 
     run(story, HELD)
@@ -313,7 +313,7 @@ def test_a_long_message_s_parts_are_found_one_by_one() -> None:
         await looked(house)
         found = await house.told()
         assert told(found) == [("report", "delivered", True)]
-        assert [each.message_id for each in found] == [mid]  # type: ignore[union-attr]
+        assert [each.message_id for each in found] == [mid]
 
     run(story, HELD)
 

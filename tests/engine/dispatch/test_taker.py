@@ -205,8 +205,8 @@ def test_a_block_taken_by_a_dead_process_before_it_was_granted_is_sent_without_d
         await house.settle()
         bind.receipt("A")
         (event,) = await house.told()
-        assert event.message_id == mid  # type: ignore[union-attr]
-        assert event.possibly_doubled is False  # type: ignore[union-attr]
+        assert event.message_id == mid
+        assert event.possibly_doubled is False
 
     run(story)
 
