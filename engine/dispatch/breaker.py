@@ -226,9 +226,11 @@ class Breaker:
 
     # -- what it is told -------------------------------------------------------------------------------
 
-    def answers(self, ok: int, failed: Mapping[StatusClass, int], now: float, jitter: float) -> State:
-        """A batch of answers: `ok` ESME_ROK, `failed` by class, without ESME_RMSGQFUL of single numbers.
-        Returns the state after it.
+    def answers(
+        self, ok: int, failed: Mapping[StatusClass, int], now: float, jitter: float, *, full: int = 0
+    ) -> State:
+        """A batch of answers: `ok` ESME_ROK, `failed` by class, without the `full` ESME_RMSGQFUL of single
+        numbers: those say nothing of the account. Returns the state after it.
         """
         self.state(now)
         good, faults, route = ok, 0, 0
@@ -241,7 +243,7 @@ class Breaker:
             if faults or route:
                 self._judge_answers(now, jitter)
         elif self._state is State.HALF_OPEN:
-            self._answered_probes(good + faults + route + failed.get(StatusClass.THROTTLE, 0))
+            self._answered_probes(good + faults + route + failed.get(StatusClass.THROTTLE, 0) + full)
             self._good += good
             self._routes += route
             self._probe_failed(faults, "refused", now, jitter)
@@ -317,8 +319,14 @@ class Breaker:
             return max(now, self._retry_at) if self._up else None
         if not self._up:
             return self._down_since + self.rules.binds_down_s
-        waits = state is State.HALF_OPEN and self._cause is Cause.RECEIPTS and self._good >= self.rules.probes
-        return self._changed_at + self.rules.receipts_wait_s if waits else None
+        if state is not State.HALF_OPEN:
+            return None
+        moments: list[float] = []
+        if self._cause is Cause.RECEIPTS and self._good >= self.rules.probes:
+            moments.append(self._changed_at + self.rules.receipts_wait_s)
+        if self._probes_out >= self.rules.probes:
+            moments.append(self._probed_at + 2 * self._response_timeout_s)
+        return min(moments, default=None)
 
     def probes(self, now: float) -> int | None:
         """Parts that may be sent now: None = any number, 0 = none. Tell `probing` what was sent of them."""
@@ -327,7 +335,7 @@ class Breaker:
             return None
         if state is State.OPEN:
             return 0
-        if now - self._probed_at > 2 * self._response_timeout_s:
+        if now >= self._probed_at + 2 * self._response_timeout_s:
             self._probes_out = 0  # nothing is unanswered that long
         return max(0, self.rules.probes - self._probes_out)
 

@@ -89,11 +89,12 @@ class Health:
             self.breaker.answers(ok, {}, now, 0.5)
             return
         failed: Counter[StatusClass] = Counter()
-        full = 0
+        full = alone = 0
         for (run, index, _), _, command_status, _, _ in refused:
             if command_status == c.ESME_RMSGQFUL:
                 entry = run.entries[index]
                 if entry is not None and not self.destinations.full(entry.to, now):
+                    alone += 1
                     continue
                 full += 1
             failed[self.classes.of(command_status)] += 1
@@ -103,7 +104,7 @@ class Health:
             self._accepted(items)
         window.answered(ok, now, throttled=throttled, full=full, congestion_state=congestion_state)
         self.pace.answered(ok, throttled, now)
-        self.breaker.answers(ok, failed, now, self._jitter())
+        self.breaker.answers(ok, failed, now, self._jitter(), full=alone)
 
     def _accepted(self, items: Sequence[Answer]) -> None:
         for (run, index, _), _, command_status, _, _ in items:

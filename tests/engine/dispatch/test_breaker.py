@@ -247,6 +247,25 @@ def test_time_outs_of_what_was_sent_before_it_opened_prove_nothing_afterwards() 
     assert breaker.timed_out(5, 50.0, J) is OPEN
 
 
+def test_probes_to_a_number_whose_queue_is_full_are_answered_all_the_same() -> None:
+    breaker = opened()
+    breaker.probing(breaker.probes(20.0) or 0, 20.0)
+    assert breaker.probes(20.0) == 0
+    breaker.answers(0, {}, 20.1, J, full=10)
+    assert breaker.state(20.1) is HALF_OPEN
+    assert breaker.probes(20.1) == 10
+
+
+def test_when_probes_are_given_up_is_said_in_advance() -> None:
+    """Nothing else may happen meanwhile that has anybody look."""
+    breaker = opened()
+    breaker.probing(breaker.probes(20.0) or 0, 20.0)
+    at = breaker.next_change_at(20.0)
+    assert at == 80.0
+    assert breaker.probes(at) == 10
+    assert breaker.next_change_at(at) is None
+
+
 def test_probes_that_a_lost_bind_took_along_do_not_count_for_ever() -> None:
     breaker = opened(10.0)
     breaker.state(20.0)
