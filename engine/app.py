@@ -86,6 +86,7 @@ class Engine:
         self.apps = {app.uid: app.name for app in config.app} or None
         self.app_names = [app.name for app in config.app] or [DEFAULT_APP]
         self._look_at = float("-inf")
+        self._was_alone = True
         self.carriers: dict[str, Carrier] = {}
         self.feeds: dict[str, Feed] = {}
         self.open_carriers: set[str] = set()
@@ -213,17 +214,20 @@ class Engine:
     async def _looked(self) -> None:
         """Now and then: what other processes have changed of what is counted here. Raises StoreError."""
         now = self._clock.monotonic()
-        if now < self._look_at:
+        alone = all(carrier.slots.alone for carrier in self.carriers.values())
+        if now < self._look_at and alone == self._was_alone:
             return  # another carrier has just looked
         self._look_at = now + LOOK_S
-        if all(carrier.slots.alone for carrier in self.carriers.values()):
+        if not (alone and self._was_alone):
+            # Once more when the others are gone: what they did last is counted by nobody else.
+            counts = await self._counted()
+            self._accept.queued_messages = counts[-1]
+            for feed, count in zip(self.feeds.values(), counts, strict=False):
+                feed.shared_with_others(count)
+        self._was_alone = alone
+        if alone:
             for feed in self.feeds.values():
                 feed.alone()
-            return
-        counts = await self._counted()
-        self._accept.queued_messages = counts[-1]
-        for feed, count in zip(self.feeds.values(), counts, strict=False):
-            feed.shared_with_others(count)
 
     def _made(self, carrier: str, block: Block, payloads: list[bytes | None]) -> None:
         self.carriers[carrier].made(block, payloads)

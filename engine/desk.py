@@ -268,7 +268,7 @@ class Desk:
     def _is_anothers(self, carrier: Carrier, block_id: str) -> bool:
         """Made by another process, which may live: it remembers whose copies these are, and must be told."""
         made_by = int(block_id.partition("-")[0], 16)
-        return made_by != self._epoch and not carrier.slots.alone
+        return made_by != self._epoch and not carrier.slots.surely_alone
 
     async def _bring_forward(self, found: HeldBlock, member: str) -> bool:
         """Due now: the due stage asks the receipts once more, as at the end of every hold, and sends the

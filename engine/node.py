@@ -162,7 +162,7 @@ class TodokeNode:
         run = carrier.find(standing.block_id) if carrier is not None else None
         gone = standing.state in ("submitted", "in_doubt")
         # (in_doubt is also what a granted entry of a run in hand looks like: there its bind decides.)
-        if carrier is not None and run is None and standing.begun and not carrier.slots.alone:
+        if carrier is not None and run is None and standing.begun and not carrier.slots.surely_alone:
             # What another process has in hand is that one's to stop.
             await stage.unwatch()
             raise _InOtherHands(standing, carrier)

@@ -180,7 +180,11 @@ DELETIONS: Final[dict[str, Deletion]] = {
         "DueStage._release, of a held block",
         "the answer was lost, and a receipt says that the part was taken",
         "the copy is released unasked",
-        _edit(DueStage, "_release", (" if held else Release(", " if False else Release(")),
+        _edit(
+            DueStage,
+            "_release",
+            ("look(block_id, now_s) if held else None", "look(block_id, now_s) if False else None"),
+        ),
     ),
     "withdraw": Deletion(
         "Copies.withdraw",

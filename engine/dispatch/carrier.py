@@ -125,7 +125,7 @@ class Carrier:
             elsewhere=elsewhere,
             other_keys=other_keys,
             holds=lambda: self.slots.fence,
-            is_sole=lambda: len(self.slots.held) == config.binds,
+            is_sole=lambda: len(self.slots.held) == config.binds and not self.slots.was_shared,
             health=self.health,
             portability=portability,
         )
@@ -188,6 +188,7 @@ class Carrier:
         self.recorder.on_due = self.due.notice
         self.receipts.on_due = self.due.notice
         self.receipts.on_finals = self.flow.finals
+        self.receipts.on_moved = lambda messages: self.recorder.on_closed(-messages)
         self.due.on_released = self.taker.queued
         self.due.on_parked = self.receipts.look_for
         self.due.on_settled = self.recorder.copies.settled

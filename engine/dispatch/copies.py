@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from ..ledger import blocks
-from ..ledger.blocks import Extra
+from ..ledger.blocks import Entry, Extra
 from ..ledger.keys import CarrierKeys
 from .outgoing import Outgoing
 from .runs import Run
@@ -79,9 +79,7 @@ class Copies:
         if ahead is None:
             # Waiting in `due` or in a lane: the step that grants it for the first time reads this.
             before = run.entries[index]
-            if before is None or (
-                before.parts > 1 and not (text and (before.extra is None or before.extra.receipt))
-            ):
+            if before is None or not _is_ended_by_receipts(before, text):
                 return None
             withdrawn.add((position, ALL_PARTS if before.parts == 1 else part))
             self.note_sent(work, place, part, text)
@@ -100,19 +98,25 @@ class Copies:
         work.touch(ahead)
         return place
 
-    def mark(self, work: Turn, run: Run, index: int, part: int, text: str) -> None:
+    def mark(self, work: Turn | None, run: Run, index: int, part: int, text: str) -> None:
         """The first copy of this part was taken, under this message_id. Should the one that is on its way be
-        refused or lost, no further one is sent, and the message is not refused.
+        refused or lost, no further one is sent, and the message is not refused. So it is with a part of a
+        message that is not decided about yet: there is no copy.
+
+        `work`: the turn in which the answer is taken up; None: that happens elsewhere.
         """
         block_id, position = place = self._last(run, index)
         ahead = self._outgoing.runs.get(block_id)
-        if ahead is None or ahead is run or position >= ahead.next or position in ahead.skip:
+        if ahead is None or position in ahead.skip or (ahead is run and position not in run.long):
             return
         entry = ahead.entries[position]
-        if entry is not None:
-            ahead.taken.setdefault((position, part), text)
-            if entry.parts == 1:
-                work.taken.add(place)
+        if entry is None:
+            return
+        ahead.taken.setdefault((position, part), text)
+        if work is not None and ahead is run:
+            work.uncopied.add(place)
+        elif work is not None and entry.parts == 1 and position < ahead.next:
+            work.taken.add(place)
 
     def note_sent(self, work: Turn, place: tuple[str, int], part: int, text: str) -> None:
         """A part was taken whose block is not in hand, or has no more to send."""
@@ -145,14 +149,21 @@ def _take_out(work: Turn, ahead: Run, position: int, part: int, text: str) -> bo
         return False
     left: list[int] = []
     if entry.parts > 1:
-        extra = entry.extra or Extra()
         wanted = blocks.pending_parts(entry)
         left = [each for each in wanted if each != part]
-        if not (text and extra.receipt) or len(left) == len(wanted):
+        if not _is_ended_by_receipts(entry, text) or len(left) == len(wanted):
             return False
-        entry.extra = msgspec.structs.replace(extra, pending=left)
+        entry.extra = msgspec.structs.replace(entry.extra or Extra(), pending=left)
     if not left:
         ahead.skip.add(position)
     if position < ahead.grant:
         work.resolved_parts += 1
     return True
+
+
+def _is_ended_by_receipts(entry: Entry, message_id: str) -> bool:
+    """Whether a message may be left to its receipts when this part of it was taken, under this message_id:
+    the end of one in several parts that has none, or a part without an id, is told when its copy is answered.
+    """
+    extra = entry.extra or Extra()
+    return entry.parts == 1 or (bool(message_id) and extra.receipt and not extra.nameless)

@@ -158,13 +158,20 @@ class DueStage:
 
     async def _release(self, member: bytes, lane: str, block_id: str, *, held: bool) -> None:
         journal = self._keys.journal(block_id)
+        now_s = int(self._clock.wall())
+        looked = await self._settling.look(block_id, now_s) if held else None
         watched = (journal, self._keys.receipts_version) if held else (journal,)
-        (score,) = await self._stage.read([("ZSCORE", self._keys.due, member)], watched)
+        score, *answers = await self._stage.read(
+            [("ZSCORE", self._keys.due, member), *(looked.questions if looked is not None else ())], watched
+        )
         if score is None:
             await self._stage.unwatch()
             return
-        now_s = int(self._clock.wall())
-        look = await self._settling.look(block_id, now_s) if held else Release([], [], [])
+        look = looked.release(answers, now_s) if looked is not None else Release([], [], [])
+        if look is None:
+            await self._stage.unwatch()
+            self.notice(0)
+            return
         settled = look.withdrawn
         record = blocks.Record(
             blocks.FORMAT,
@@ -208,7 +215,9 @@ class DueStage:
     async def _finish(self, member: bytes, block_id: str, now_ms: int) -> None:
         """Forget what of this block is over; look again later if anything is not."""
         journal = self._keys.journal(block_id)
-        (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], (journal,))
+        # What is read of the index may be removed: an id of it must not be given again meanwhile.
+        watched = (journal, self._keys.receipts_shared)
+        (records,) = await self._stage.read([("LRANGE", journal, 0, -1)], watched)
         if await self._finish_plain(member, block_id, records, now_ms):
             return
         look = await self._look(member, block_id, records, now_ms)

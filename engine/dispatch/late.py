@@ -55,7 +55,9 @@ class LateFacts:
         self.written = 0
         self._lock = anyio.Lock()
         self._doubts_there = 0
-        """How often the message had been in doubt at the place read last."""
+        """How often the message had been in doubt at the place read last ..."""
+        self._pending_there: list[int] = []
+        """... and the parts of it that are to be sent from there."""
 
     async def write_twice(self, facts: list[Answer]) -> None:
         """Write these down, and once more those that the new holder had not decided on."""
@@ -159,7 +161,12 @@ class LateFacts:
             if end is None:
                 if place == (block_id, index):
                     return place, first, True
-                waiting = fold.grant <= place[1] and (place[1], part) not in fold.sent
+                waiting = (
+                    fold.grant <= place[1]
+                    and (place[1], part) not in fold.sent
+                    # Else a copy of this part was answered already, by its answer or by a receipt.
+                    and part in self._pending_there
+                )
                 return (place, fold, False) if waiting else ((block_id, index), first, False)
             if end[0] != blocks.MOVED:
                 break
@@ -193,6 +200,9 @@ class LateFacts:
             return None
         if keys is self._keys:
             self._doubts_there = 0 if entry.extra is None else entry.extra.doubts
+            nameless = entry.parts > 1 and entry.extra is not None and entry.extra.nameless
+            # With a part that has no id nobody would tell the end: the copy does.
+            self._pending_there = [] if nameless else blocks.pending_parts(entry)
         return blocks.fold(records)
 
     def _commands(
@@ -242,6 +252,8 @@ class LateFacts:
                 ("HSET", self._keys.receipts, index_key(message_id), beside(known, value)),
                 ("INCR", self._keys.receipts_version),
             ]
+            if known is not None:
+                commands.append(("INCR", self._keys.receipts_shared))
         told: Told | None = None
         if withdrawn and entry.parts == 1 and not extra.receipt:
             told = Told(

@@ -113,7 +113,8 @@ class LateAnswers:
             extra = entry.extra or Extra()
             text = message_id.decode("latin-1")
             place = self._copies.withdraw(work, run, index, part, text)
-            on_its_way = place is None and self._config.in_doubt != "never"
+            uncopied = (run.block_id, index) in work.uncopied
+            on_its_way = place is None and self._config.in_doubt != "never" and not uncopied
             copied = self._copies.hops(run, index) > 1 or on_its_way or place in work.doubted
             doubled = True if copied or extra.doubled else WITHDRAWN
             if place is None:

@@ -109,10 +109,10 @@ class Outcomes:
                 run.open -= 1
                 if extra is not None and not extra.receipt:
                     work.tell(run, index, entry, "sent")
-                elif not message_id:
+                elif not (message_id or run.taken.get((index, part))):
                     work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
             else:
-                if not message_id:
+                if not (message_id or run.taken.get((index, part))):
                     run.long[index].nameless = True
                 self._long_part_done(work, run, index, part, OK)
         self._counts["sent"] += len(answers) - (self._counts["refused"] - refused)
@@ -165,15 +165,16 @@ class Outcomes:
         pending: list[int] | None,
     ) -> None:
         """One decision for a message: final here, again later, or over another carrier."""
-        statuses = [status for status in failed.values() if status not in (IN_DOUBT, OUT_OF_TIME)]
         doubtful = [part for part, outcome in failed.items() if outcome == IN_DOUBT]
-        doubt = bool(doubtful)
         work.doubt(run, index, entry, doubtful)
         if run.taken:
             left = self._not_taken(work, run, index, entry, list(failed) if pending is None else pending)
             if not left:
                 return
             pending = None if pending is None else left
+            failed = {part: outcome for part, outcome in failed.items() if part in left}
+        statuses = [status for status in failed.values() if status not in (IN_DOUBT, OUT_OF_TIME)]
+        doubt = IN_DOUBT in failed.values()
         extra = entry.extra or Extra()
         worst, last_status, full_s = self._worst(entry, extra, statuses)
         if worst is not None and worst.after_s is None:

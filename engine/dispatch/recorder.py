@@ -145,6 +145,9 @@ class Recorder:
             # What is heard of runs that were given up goes another way.
             facts = inbox.sort_out_dropped()
             if facts:
+                for (run, index, part), _, command_status, message_id, _ in facts:
+                    if not command_status:
+                        self.copies.mark(None, run, index, part, message_id.decode("latin-1"))
                 self.on_facts(facts)
         if inbox.late:
             await self._late_answers.drop_too_late()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from ..config import CarrierConfig
@@ -64,6 +63,93 @@ class Release(NamedTuple):
     """The index entries that follow."""
 
 
+class Held:
+    """A block whose hold is over, and what orphans say of it."""
+
+    def __init__(
+        self,
+        keys: CarrierKeys,
+        block: blocks.Block,
+        copies: dict[str, tuple[int, blocks.Entry]],
+        settled: list[tuple[int, blocks.Entry, Settled]],
+    ) -> None:
+        """`copies`: position and entry, by the message's id, of what was sent before; `settled`: of what an
+        orphan speaks of, with that.
+        """
+        self._keys = keys
+        self._block = block
+        self._copies = copies
+        self._settled = settled
+        self._ids = [index_key(each.message_id.encode("latin-1", "replace")) for _, _, each in settled]
+        """Where the orphans' ids are in the index."""
+
+    @property
+    def questions(self) -> Commands:
+        """What `release` has to know, watched."""
+        asked: Commands = []
+        if self._copies:
+            asked.append(("HMGET", self._keys.multi, *self._copies))
+        if self._ids:
+            asked.append(("HMGET", self._keys.receipts, *self._ids))
+        return asked
+
+    def release(self, replies: list[Any], now_s: int) -> Release | None:
+        """What to write, by the answers to `questions`; None: an orphan has found its message meanwhile, look
+        again.
+        """
+        told = self._told(replies[0]) if self._copies else []
+        known: list[bytes | None] = replies[-1] if self._ids else []
+        withdrawn: list[Withdrawn] = []
+        rx: list[bytes] = []
+        gone: list[bytes] = []
+        for (index, entry, settled), key, before in zip(self._settled, self._ids, known, strict=True):
+            tail = entry.to[-DESTINATION_DIGITS:]
+            if _is_to(before, tail):
+                return None
+            if index in told:
+                continue  # one copy more was taken: `find` tells of it
+            withdrawn.append(Withdrawn(index, settled.part, settled.key, settled.message_id))
+            # The SMSC may have given an id to a message to another number before.
+            rx += [key, beside(before, new_value(self._origin(index, entry, settled.part), now_s))]
+            gone.append(_field(entry.to, settled.place, settled.part))
+        commands: Commands = []
+        if rx:
+            commands = [
+                ("HSET", self._keys.receipts, *rx),
+                ("HDEL", self._keys.doubts, *gone),
+                ("INCR", self._keys.receipts_version),
+            ]
+            if any(known):
+                commands.append(("INCR", self._keys.receipts_shared))
+        return Release(withdrawn, told, commands)
+
+    def _told(self, tables: list[bytes | None]) -> list[int]:
+        """The copies that are not needed: receipts have told of all that they would send. An earlier one's
+        may find the message while a copy is on its way, and that one be refused, or lost, and held once more.
+        """
+        told: list[int] = []
+        for (index, entry), stored in zip(self._copies.values(), tables, strict=True):
+            _, table = read_table(stored, entry.parts)
+            if all(table[part] != WAITING for part in blocks.pending_parts(entry)):
+                told.append(index)
+        return told
+
+    def _origin(self, index: int, entry: blocks.Entry, part: int) -> Origin:
+        block = self._block
+        return Origin(
+            block.block_id,
+            index,
+            part,
+            entry.parts,
+            block.app,
+            entry.ref,
+            entry.to[-DESTINATION_DIGITS:],
+            blocks.message_id(self._keys.name, block.block_id, index, entry),
+            # An earlier copy may have been sent for another doubt.
+            WITHDRAWN if entry.extra is not None and entry.extra.doubts <= 1 else True,
+        )
+
+
 class Found(NamedTuple):
     """A part in doubt that an orphan speaks of."""
 
@@ -86,85 +172,39 @@ class Settling:
         """The questions how many orphans and doubts there are: without either `find` finds nothing."""
         return [("HLEN", self._keys.orphans), ("HLEN", self._keys.doubts)]
 
-    async def look(self, block_id: str, now_s: int) -> Release:
-        """What orphans and receipts say of a block that was held for them. Raises StoreError."""
+    async def look(self, block_id: str, now_s: int) -> Held | None:
+        """What orphans say of a block that was held for them; None: it is gone. Raises StoreError.
+
+        This takes a while where there are many orphans, and receipts come all the time: so nothing is watched
+        yet. What is found is looked at again, by `Held.questions`, when it is.
+        """
         (body, number) = await self._stage.read([("GET", self._keys.block(block_id)), self.counts[0]])
         if body is None:
-            return Release([], [], [])
+            return None
         block = blocks.decode_block(body)
-        told = await self._told(block)
-        withdrawn, commands = await self._withdraw(block, set(told), now_s) if number else ([], [])
-        return Release(withdrawn, told, commands)
-
-    async def _told(self, block: blocks.Block) -> list[int]:
-        """The copies that are not needed: receipts have told of all that they would send. An earlier one's
-        may find the message while a copy is on its way, and that one be refused, or lost, and held once more.
-        """
-        names = {
-            blocks.message_id(self._config.name, block.block_id, index, entry): (index, entry)
-            for index, entry in enumerate(block.entries)
-            if entry is not None and entry.extra is not None and entry.extra.doubled and entry.extra.receipt
-        }
-        if not names:
-            return []
-        (tables,) = await self._stage.read([("HMGET", self._keys.multi, *names)])
-        told: list[int] = []
-        for (index, entry), stored in zip(names.values(), tables, strict=True):
-            _, table = read_table(stored, entry.parts)
-            if all(table[part] != WAITING for part in blocks.pending_parts(entry)):
-                told.append(index)
-        return told
-
-    async def _withdraw(
-        self, block: blocks.Block, told: set[int], now_s: int
-    ) -> tuple[list[Withdrawn], Commands]:
-        """Parts that orphans speak of, but for those of messages whose end is told, and the index entries
-        that follow.
-        """
-        keys = self._keys
-        held: dict[str, tuple[int, blocks.Entry]] = {}
+        waiting: dict[str, tuple[int, blocks.Entry]] = {}
+        copies: dict[str, tuple[int, blocks.Entry]] = {}
         for index, entry in enumerate(block.entries):
-            if entry is not None and entry.extra is not None and entry.extra.doubt and entry.extra.receipt:
-                held[entry.extra.doubt] = (index, entry)
-        tails = {entry.to[-DESTINATION_DIGITS:] for _, entry in held.values()}
-        withdrawn: list[Withdrawn] = []
-        rx: dict[bytes, bytes] = {}
-        gone: list[bytes] = []
-        entries = {place: self._known(entry, block, index) for place, (index, entry) in held.items()}
-        async for settled in self._settled(tails, entries, now_s):
-            if settled.place not in held:
-                continue  # held elsewhere, or sent again: its own time comes
-            index, entry = held[settled.place]
-            if index in told:
-                continue  # one copy more was taken: `find` tells of it
-            assert entry.extra is not None
-            if settled.part not in blocks.pending_parts(entry):
-                continue  # its copy was sent from a block before this one: `find` tells whose the receipt is
-            withdrawn.append(Withdrawn(index, settled.part, settled.key, settled.message_id))
-            origin = Origin(
-                block.block_id,
-                index,
-                settled.part,
-                entry.parts,
-                block.app,
-                entry.ref,
-                entry.to[-DESTINATION_DIGITS:],
-                blocks.message_id(self._config.name, block.block_id, index, entry),
-                # An earlier copy may have been sent for another doubt.
-                WITHDRAWN if entry.extra.doubts <= 1 else True,
-            )
-            rx[index_key(settled.message_id.encode("latin-1", "replace"))] = new_value(origin, now_s)
-            gone.append(_field(entry.to, settled.place, settled.part))
-        if not rx:
-            return [], []
-        (before,) = await self._stage.read([("HMGET", keys.receipts, *rx)])
-        # The SMSC may have given an id to a message to another number before.
-        values = [beside(old, new) for old, new in zip(before, rx.values(), strict=True)]
-        return withdrawn, [
-            ("HSET", keys.receipts, *chain.from_iterable(zip(rx, values, strict=True))),
-            ("HDEL", keys.doubts, *gone),
-            ("INCR", keys.receipts_version),
-        ]
+            if entry is None or entry.extra is None or not entry.extra.receipt:
+                continue
+            if entry.extra.doubt:
+                waiting[entry.extra.doubt] = (index, entry)
+            if entry.extra.doubled:
+                copies[blocks.message_id(self._config.name, block_id, index, entry)] = (index, entry)
+        settled: list[tuple[int, blocks.Entry, Settled]] = []
+        if number and waiting:
+            tails = {entry.to[-DESTINATION_DIGITS:] for _, entry in waiting.values()}
+            known = {place: self._known(entry, block, index) for place, (index, entry) in waiting.items()}
+            async for each in self._settled(tails, known, now_s):
+                if each.place not in waiting:
+                    continue  # held elsewhere, or sent again: its own time comes
+                index, entry = waiting[each.place]
+                if each.part not in blocks.pending_parts(entry):
+                    continue  # its copy was sent from an earlier block: `find` tells whose the receipt is
+                if entry.parts > 1 and entry.extra is not None and entry.extra.nameless:
+                    continue  # its end is told when its copy is answered
+                settled.append((index, entry, each))
+        return Held(self._keys, block, copies, settled)
 
     async def find(self, now_s: int) -> list[Found]:
         """Whose the orphans are that have waited until every answer was there or in doubt. Raises

@@ -71,7 +71,11 @@ class Slots:
         """Monotonic moment from which nothing may be written to a socket."""
         self.alone = True
         """No other living process serves this account."""
+        self.was_shared = False
+        """Another process served this account at some time in the life of this one."""
         self.giving_up: set[int] = set()
+        self.given_up: set[int] = set()
+        """Those of them whose binds are being closed: that is not taken back."""
         self.on_gained: Callable[[list[int], bool], None] = lambda numbers, foreign: None
         """Slots were taken; whether any of them had a holder before."""
         self.on_lost: Callable[[list[int]], None] = lambda numbers: None
@@ -91,6 +95,13 @@ class Slots:
     def held(self) -> list[int]:
         """The slots of this process, as far as it knows."""
         return sorted(self._claims)
+
+    @property
+    def surely_alone(self) -> bool:
+        """That nobody else serves the account, and nobody can have begun to without our having lost a slot: a
+        process that was stopped, or cut off, knows nothing before its next look.
+        """
+        return self.alone and self._clock.monotonic() < self.until
 
     @property
     def holds(self) -> Mapping[bytes, bytes]:
@@ -174,7 +185,7 @@ class Slots:
                     self.giving_up.add(number)
                     self.on_give_up(number)
         else:
-            self.giving_up.clear()
+            self.giving_up &= self.given_up
         pause_s = self._lease_s / RENEWALS_PER_LEASE
         if wanted and left_ms:
             pause_s = min([pause_s, *(max(0, left) / 1000 + AFTER_LEASE_S for left in left_ms)])
@@ -197,6 +208,7 @@ class Slots:
         for number in lost:
             self._lost_claims.setdefault(number, self._claims.pop(number))
             self.giving_up.discard(number)
+            self.given_up.discard(number)
         if lost:
             log.warning("%s: slots %s are another process's now", self._keys.name, lost)
             self.on_lost(lost)
@@ -223,6 +235,7 @@ class Slots:
             del others[epoch]
         self._known = others
         self.alone = not others
+        self.was_shared = self.was_shared or bool(others)
         return list(others.values())
 
     async def _take(self, numbers: list[int]) -> None:
@@ -272,6 +285,7 @@ class Slots:
         for number in held:
             self._claims.pop(number, None)
             self.giving_up.discard(number)
+            self.given_up.discard(number)
 
     async def leave(self) -> None:
         """The last thing of a clean stop. Raises StoreError."""

@@ -126,6 +126,8 @@ class Taker:
             self._grants.on_usable()
             return
         self._grants.open_parts -= _parts_of(block)
+        if reply is None and known:
+            return  # there is no such block
         if found or not known:
             # Another block came first, or the replies are lost: what was taken stands in the pending list.
             self._recovered = False

@@ -106,11 +106,15 @@ class Tenure:
 
     async def _give_up_when_idle(self, number: int) -> None:
         """Another process is to have this slot: it takes nothing more, and leaves when nothing is in hand."""
-        while any(run.slot == number for run in self._outgoing.runs.values()) or self._taker.offers(number):
-            if number not in self._slots.giving_up:
-                self._taker.recover()
-                return
+        while number in self._slots.giving_up and (  # noqa: ASYNC110 - as rare as a new process
+            any(run.slot == number for run in self._outgoing.runs.values()) or self._taker.offers(number)
+        ):
             await anyio.sleep(GIVE_UP_LOOK_S)
+        if number not in self._slots.giving_up:
+            self._taker.recover()
+            return
+        # From here on nothing is taken in its name, whoever comes or goes.
+        self._slots.given_up.add(number)
         # Until it is released it is held still, and another slot's release must not start its binds again.
         self._binds.leaving.add(number)
         try:
@@ -119,6 +123,7 @@ class Tenure:
         except StoreError as error:
             log.info("%s: slot %d ends with its lease: %s", self._config.name, number, error)
             self._slots.giving_up.discard(number)
+            self._slots.given_up.discard(number)
             self._taker.recover()
         finally:
             self._binds.leaving.discard(number)

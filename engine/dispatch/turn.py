@@ -52,6 +52,9 @@ class Turn:
         was taken ..."""
         self.superseded: dict[tuple[str, int], tuple[Run, int, Entry]] = {}
         """... and those of them that were refused, lost or not written, as this turn says too."""
+        self.uncopied: set[tuple[str, int]] = set()
+        """(block, index) of messages not decided about before this turn of which a late answer names a part:
+        there is no copy."""
         self.resolved_parts = 0
         self._moved_on: dict[tuple[str, str], list[tuple[int, int, int, str]]] = {}
 

@@ -74,9 +74,9 @@ class Upkeep:
                 self.on_hand(read_hand(found[_HAND]))
             alone = self._slots.alone
             try:
+                self._taker.look_for_more(found[_PENDING:], known)
                 if not alone or not was_alone:
                     await self._asks.look(found[_ASKED])
-                    self._taker.look_for_more(found[_PENDING:], known)
                     await self.on_looked()
                 was_alone = alone
             except StoreError as error:

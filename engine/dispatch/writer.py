@@ -133,10 +133,20 @@ class TurnWriter:
                     if before is not None and before.extra is not None and before.extra.message_id:
                         mid = before.extra.message_id
                         work.moved_on(mid, blocks.MOVED, command_status, place)
-                        if moved.extra is not None and moved.extra.pending != before.extra.pending:
+                        if self._has_sent(before, moved):
                             work.moved_on(mid, blocks.ALSO, 0, f"{self._config.name}.{run.block_id}.{index}")
                     if moved.extra is not None and moved.extra.doubled and carrier == self._config.name:
                         self._copies.remember((run.block_id, index), (block_id, position))
+
+    @staticmethod
+    def _has_sent(before: Entry, moved: Entry) -> bool:
+        """Whether parts of a message may have been sent from here that goes on: receipts may come for them.
+        (What a late answer has told of is taken out of `before` too.)
+        """
+        assert before.extra is not None
+        if moved.extra is None or moved.extra.pending is None:
+            return False
+        return moved.extra.doubled or moved.extra.pending != before.extra.pending
 
     async def _endings(self, work: Turn) -> tuple[list[tuple[Any, ...]], dict[bytes, bytes | None]]:
         """The commands that tell and close what no receipt has ended, and the version of the index in which
@@ -196,6 +206,7 @@ class TurnWriter:
                 pairs += [key, joined(list(merged.values()))]
             commands: list[tuple[Any, ...]] = [("HSET", self._keys.receipts, *pairs)]
             commands.append(("INCR", self._keys.receipts_version))
+            commands.append(("INCR", self._keys.receipts_shared))
             if await self._stage.commit_surely(commands, watched=True) is not None:
                 return
 

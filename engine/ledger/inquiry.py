@@ -138,8 +138,10 @@ async def _read_receipts(
 ) -> None:
     """Fill in what the receipts of the sent parts say."""
     entry, index = standing.entry, standing.index
-    mine = {part: raw for (position, part), raw in progress.sent.items() if position == index}
     wanted = blocks.pending_parts(entry)
+    mine = {
+        part: raw for (position, part), raw in progress.sent.items() if position == index and part in wanted
+    }
     standing.sent_parts = entry.parts - len(wanted) + len(mine)
     if not mine and index < progress.grant:
         standing.state = "in_doubt"

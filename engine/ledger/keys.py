@@ -39,6 +39,7 @@ class CarrierKeys:
         "prefix",
         "queued",
         "receipts",
+        "receipts_shared",
         "receipts_version",
         "unreadable",
     )
@@ -52,6 +53,9 @@ class CarrierKeys:
         """What an operator has changed, until it is changed back."""
         self.receipts = self.prefix + b"rx"
         self.receipts_version = self.prefix + b"rx:version"
+        """Counted up by whoever changes what `{c}:rx` or `{c}:multi` says; the record stage only adds."""
+        self.receipts_shared = self.prefix + b"rx:shared:version"
+        """Counted up when a message was put beside another one under an id that was given again."""
         self.multi = self.prefix + b"multi"
         self.orphans = self.prefix + b"orphans"
         self.doubts = self.prefix + b"doubts"

@@ -69,7 +69,7 @@ class _Work:
     (`parked`).
     """
 
-    __slots__ = ("came_s", "items", "keys", "parked", "receipts", "stored")
+    __slots__ = ("came_s", "items", "keys", "now", "parked", "receipts", "stored")
 
     def __init__(self, parked: bool) -> None:
         self.receipts: list[Receipt | None] = []
@@ -81,7 +81,9 @@ class _Work:
         self.came_s: list[int] = []
         """The seconds at which parked ones came; empty for what was asked for."""
         self.stored: dict[bytes, bytes] = {}
-        """The values of the orphans by key, as they were when the parked ones were read out of them."""
+        """The values of the orphans by key, as they were when the parked ones were read out of them ..."""
+        self.now: dict[bytes, bytes | None] = {}
+        """... and as they are in the step that decides."""
         self.parked = parked
 
     def receipt(self, position: int) -> Receipt:
@@ -119,7 +121,11 @@ class ReceiptStage:
         self._trusted = True
         """Whether this SMSC writes numbers as we know them."""
         self.moves: list[tuple[Any, ...]] = []
-        """The commands by which messages of this turn go on over another carrier."""
+        """The commands by which messages of this turn go on over another carrier ..."""
+        self._moved = 0
+        """... and how many they are."""
+        self.on_moved: Callable[[int], None] = lambda messages: None
+        """Called with how many messages go on that had ended here, as far as sending goes."""
         self._orphan_keys: list[bytes] = []
         self._unread: list[bytes] = []
         """Frames of this turn that could not be read."""
@@ -291,7 +297,7 @@ class ReceiptStage:
 
     async def _apply_alone(self, work: _Work, received: list[Told]) -> list[int]:
         while True:
-            self.moves = []
+            self.moves, self._moved = [], 0
             batch, unmatched = await self._decide(work)
             commands = self._commands(batch)
             for told in received:
@@ -313,6 +319,9 @@ class ReceiptStage:
             if replies is not None:
                 break
         self.counts["receipts"] += batch.applied
+        if self._moved:
+            self.counts["moved"] += self._moved
+            self.on_moved(self._moved)
         self.counts["repeated"] += batch.repeated
         if batch.delivered or batch.failed:
             self.on_finals(batch.delivered, batch.failed)
@@ -345,12 +354,7 @@ class ReceiptStage:
             reads.append(("HMGET", self._keys.orphans, *work.stored))
         found, *orphans = await self._stage.read(reads, (self._keys.receipts_version,))
         if orphans:
-            # Another process may have parked one more under a key since: what was not read is not cleared.
-            work.stored = {
-                key: value
-                for (key, value), now in zip(work.stored.items(), orphans[0], strict=True)
-                if now == value
-            }
+            work.now = dict(zip(work.stored, orphans[0], strict=True))
         frames = [b""] * len(keys) if work.parked else [item[3] for item in work.items]
         missed = batch.apply_all(keys, work.receipts, found, frames, work.receipt)
         if not work.parked:
@@ -423,7 +427,7 @@ class ReceiptStage:
             else:
                 batch.moved_on(key, origin)
                 self.moves += commands
-                self.counts["moved"] += 1
+                self._moved += 1
 
     async def _look_closer(self, work: _Work, missed: list[int], batch: Batch) -> list[int]:
         """Other forms of ids that the index does not know: the other base, the id in the text beside the
@@ -461,12 +465,27 @@ class ReceiptStage:
         return commands
 
     def _clear(self, work: _Work, unmatched: list[int]) -> list[tuple[Any, ...]]:
-        """Take the parked receipts that found their message out of the orphans; the others stay, and so do
-        keys under which there is more than what was read.
+        """Take the parked receipts that found their message out of the orphans; the others stay, and what
+        another process has parked under their ids since they were read.
         """
         kept = {work.keys[position] for position in unmatched}
-        cleared = [key for key in work.stored if key not in kept]
-        return [("HDEL", self._keys.orphans, *cleared)] if cleared else []
+        cleared: list[bytes] = []
+        left: list[bytes] = []
+        for key, value in work.stored.items():
+            now = work.now.get(key)
+            if key in kept or now is None:
+                continue
+            more = [] if now == value else _without(decode_parked(now), decode_parked(value))
+            if more:
+                left += [key, _encode(more)]
+            else:
+                cleared.append(key)
+        commands: list[tuple[Any, ...]] = []
+        if cleared:
+            commands.append(("HDEL", self._keys.orphans, *cleared))
+        if left:
+            commands.append(("HSET", self._keys.orphans, *left))
+        return commands
 
     async def _park(
         self, work: _Work, unmatched: list[int]
@@ -535,3 +554,12 @@ class ReceiptStage:
             await anyio.sleep(ADOPT_PAUSE_S)
             self._orphan_keys += keys
             self.bell.ring()
+
+
+def _without(stored: list[Parked], taken: list[Parked]) -> list[Parked]:
+    """What is stored under an id beside what was taken, each as often as it is there."""
+    left = list(stored)
+    for each in taken:
+        if each in left:
+            left.remove(each)
+    return left

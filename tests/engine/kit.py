@@ -502,6 +502,7 @@ class House:
         lasting = (
             "q:",
             "doubts",
+            "rx:shared",
             "rx:version",
             "slot:",
             "lease:",

@@ -38,7 +38,7 @@ DATED = Path(__file__).with_name("dated.py")
 OnPdu = TypeVar("OnPdu", bound=Callable[[Direction, int, bytes], bytes | Cut | None])
 
 MAY_STAY = re.compile(
-    r"\{todoke\}:(epoch|carriers|apps)|\{c:\w+\}:(slot:\d+|lease:\d+|alive:\d+|members|turns|rx:version|queued:\w+|q:\w+)"
+    r"\{todoke\}:(epoch|carriers|apps)|\{c:\w+\}:(slot:\d+|lease:\d+|alive:\d+|members|turns|rx:version|rx:shared:version|queued:\w+|q:\w+)"
     r"|\{a:\w+\}:(events|events:n|events:acked|ref:\d+|ref:version)"
 )
 """What a ledger without a message holds."""
