@@ -254,10 +254,10 @@ class Outcomes:
     def _end_taken(self, work: Turn, run: Run, index: int, entry: Entry) -> None:
         run.open -= 1
         if entry.extra is not None and not entry.extra.receipt:
-            work.tell(run, index, entry, "sent", doubled=True)
+            work.tell(run, index, entry, "sent")
         elif entry.extra is not None and entry.extra.nameless:
             work.close_table(run, index, entry)
-            work.tell(run, index, entry, "unknown", NO_MESSAGE_ID, doubled=True)
+            work.tell(run, index, entry, "unknown", NO_MESSAGE_ID)
 
     def _worst(self, entry: Entry, extra: Extra, statuses: list[int]) -> _Worst:
         """A final refusal outweighs those that may be tried again, and of these the longest wait does."""

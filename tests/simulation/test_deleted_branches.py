@@ -44,7 +44,7 @@ CASES: Final[tuple[Case, ...]] = (
     Case("first-look", "store_slow,throttled", 5, "", 100),
     Case("fence", "halt", 7, ""),
     Case("fenced", "halt", 6, ""),
-    Case("lease-margin", "halt", 9, ""),
+    Case("lease-margin", "halt", 1, "", 300),
     Case("ask-then-repeat", "store_cut", 26, ""),
     Case("repeat", "store_away,store_cut", 2, ""),
     Case("ack-from-store", "store_cut,stop,kill,apps_cut", 12, "not acknowledged"),
