@@ -30,6 +30,8 @@ log = logging.getLogger("todoke.carrier")
 PREDECESSOR_S: Final = 1.0
 """The sliding second of the contract: what an earlier process sent in it is not known."""
 GIVE_UP_LOOK_S: Final = 0.05
+RELEASE_AGAIN_S: Final = 0.5
+"""After the message store did not say whether a slot was released."""
 LAST_ANSWERS_S: Final = 1.0
 """After a slot was lost: how long answers to what is on the wire are waited for before it is given up."""
 LAST_LOOK_S: Final = 0.005
@@ -119,13 +121,16 @@ class Tenure:
         self._binds.leaving.add(number)
         try:
             await self._binds.stop(number)
-            await self._slots.release(number)
-        except StoreError as error:
-            log.info("%s: slot %d ends with its lease: %s", self._config.name, number, error)
+            while number in self._slots.held:
+                try:
+                    await self._slots.release(number)
+                except StoreError as error:
+                    # Another may have it already: until that is known its binds stay closed.
+                    log.info("%s: slot %d is not given up yet: %s", self._config.name, number, error)
+                    await anyio.sleep(RELEASE_AGAIN_S)
+        finally:
             self._slots.giving_up.discard(number)
             self._slots.given_up.discard(number)
-            self._taker.recover()
-        finally:
             self._binds.leaving.discard(number)
         self._flow.share_rate()
         self._binds.run(self._slots.held)

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.lowlevel
 from todoke.codecs import constants as c
-from todoke.engine.ledger.port import Command
+from todoke.engine.ledger.port import Command, OutcomeUnknown
 from todoke.engine.receipts.fields import decode_parked
 from todoke_tests_kit import NUMBER, FakeBind, House, Valid, node_config, run
 from todoke_tests_pair import LEASE_S, cable, held, play, sent
@@ -55,6 +55,36 @@ def test_a_slot_whose_binds_are_being_closed_is_given_up_whatever_happens() -> N
         await answer_all(first, *mine, other, rounds=40)
         texts = sent(*mine, other)
         assert len(texts) == len(set(texts)) == 12
+
+    play(tale, binds=2)
+
+
+def test_binds_of_a_slot_stay_closed_until_it_is_known_whether_it_was_released() -> None:
+    """The release is written and its reply lost: the other process may bind in its place at once."""
+
+    async def tale(first: House, second: House) -> None:
+        first.bind()
+        first.bind()
+        await first.later(1)
+        lost = 0
+
+        async def loses_the_reply(name: str, commands: list[Command]) -> None:
+            nonlocal lost
+            if name == "slots-docomo" and commands[0][0] == "DEL" and lost < 5:
+                lost += 1
+                raise OutcomeUnknown("the connection was lost")
+
+        async def looks(name: str, commands: list[Command]) -> None:
+            if lost:
+                open_slots.append(set(first.carrier().binds.running))
+
+        open_slots: list[set[int]] = []
+        cable(first).after, cable(first).before = loses_the_reply, looks
+        await second.open()
+        await first.later(3 * LEASE_S)
+        assert (held(first), held(second)) == ([1], [2])
+        assert open_slots
+        assert all(running == {1} for running in open_slots)
 
     play(tale, binds=2)
 
