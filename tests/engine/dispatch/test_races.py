@@ -43,7 +43,7 @@ def test_a_slot_whose_binds_are_being_closed_is_given_up_whatever_happens() -> N
         with trio.fail_after(60):
             await stopping.wait()
         await second.kill()
-        first.machine.dead.add(second.peers.me)  # type: ignore[union-attr]
+        first.machine.dead.add(second.peers.me)
         first.carrier().slots.bell.ring()
         await first.settle()
         for name in "mno":
